@@ -218,20 +218,43 @@ _XDP: dict[str, tuple[Any, ...]] = {
     "xdp_multiprog__program_count": (c_int, c_void_p),
     "xdp_multiprog__close": (None, c_void_p),
     "libxdp_get_error": (ctypes.c_long, c_void_p),
-    "xsk_umem__create": (c_int, POINTER(c_void_p), c_void_p, c_uint64, POINTER(Ring), POINTER(Ring), POINTER(UmemConfig)),
+    "xsk_umem__create": (
+        c_int,
+        POINTER(c_void_p),
+        c_void_p,
+        c_uint64,
+        POINTER(Ring),
+        POINTER(Ring),
+        POINTER(UmemConfig),
+    ),
     "xsk_umem__delete": (c_int, c_void_p),
     "xsk_umem__fd": (c_int, c_void_p),
     "xsk_socket__create": (
-        c_int, POINTER(c_void_p), c_char_p, c_uint32, c_void_p, POINTER(Ring), POINTER(Ring), POINTER(SocketConfig),
+        c_int,
+        POINTER(c_void_p),
+        c_char_p,
+        c_uint32,
+        c_void_p,
+        POINTER(Ring),
+        POINTER(Ring),
+        POINTER(SocketConfig),
     ),
     "xsk_socket__create_shared": (
-        c_int, POINTER(c_void_p), c_char_p, c_uint32, c_void_p, POINTER(Ring), POINTER(Ring), POINTER(Ring),
-        POINTER(Ring), POINTER(SocketConfig),
+        c_int,
+        POINTER(c_void_p),
+        c_char_p,
+        c_uint32,
+        c_void_p,
+        POINTER(Ring),
+        POINTER(Ring),
+        POINTER(Ring),
+        POINTER(Ring),
+        POINTER(SocketConfig),
     ),
     "xsk_socket__delete": (None, c_void_p),
     "xsk_socket__fd": (c_int, c_void_p),
     "xsk_socket__update_xskmap": (c_int, c_void_p, c_int),
-}  # fmt: skip
+}
 
 
 def _load(soname: str, package: str, prototypes: dict[str, tuple[Any, ...]]) -> ctypes.CDLL:

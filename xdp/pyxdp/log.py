@@ -33,7 +33,8 @@ print_callback = PRINT_FN(_keep)
 def captured() -> Iterator[list[str]]:
     """Collects the libraries' warnings of this thread, a line an entry."""
     outer = getattr(_state, "lines", None)
-    _state.lines = lines = []
+    lines: list[str] = []
+    _state.lines = lines
     try:
         yield lines
     finally:

@@ -56,21 +56,34 @@ class XskUmem:
     """
 
     def __init__(
-        self, address: int, size: int, *, frame_size: int, headroom: int = 0, fill_size: int, completion_size: int,
+        self,
+        address: int,
+        size: int,
+        *,
+        frame_size: int,
+        headroom: int = 0,
+        fill_size: int,
+        completion_size: int,
         flags: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.fill, self.completion = Ring(), Ring()
         self._handle = ctypes.c_void_p()
         config = UmemConfig(fill_size, completion_size, frame_size, headroom, flags)
         result = libxdp().xsk_umem__create(
-            ctypes.byref(self._handle), address, size, ctypes.byref(self.fill), ctypes.byref(self.completion),
+            ctypes.byref(self._handle),
+            address,
+            size,
+            ctypes.byref(self.fill),
+            ctypes.byref(self.completion),
             ctypes.byref(config),
-        )  # fmt: skip
+        )
         if result:
             raise KernelError(
-                "register UMEM", f"{size} bytes, frame size {frame_size}, headroom {headroom}", result,
+                "register UMEM",
+                f"{size} bytes, frame size {frame_size}, headroom {headroom}",
+                result,
                 hint=_UMEM_HINTS.get(-result, ""),
-            )  # fmt: skip
+            )
 
     @property
     def fd(self) -> int:
@@ -138,9 +151,18 @@ class XskSocket:
     """
 
     def __init__(
-        self, umem: XskUmem, ifname: str, queue: int, *, rx_size: int, tx_size: int, bind_flags: int,
-        xdp_flags: int = 0, inhibit_prog_load: bool = True, shared: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        umem: XskUmem,
+        ifname: str,
+        queue: int,
+        *,
+        rx_size: int,
+        tx_size: int,
+        bind_flags: int,
+        xdp_flags: int = 0,
+        inhibit_prog_load: bool = True,
+        shared: bool = False,
+    ) -> None:
         self.rx, self.tx = Ring(), Ring()
         self.fill = Ring() if shared else umem.fill
         self.completion = Ring() if shared else umem.completion
@@ -177,9 +199,11 @@ class XskSocket:
         result = libxdp().xsk_socket__update_xskmap(self._handle, map_fd)
         if result:
             raise KernelError(
-                "put the socket into the XSKMAP", f"map fd {map_fd}", result,
+                "put the socket into the XSKMAP",
+                f"map fd {map_fd}",
+                result,
                 hint="the map must be an XSKMAP with more entries than the queue's number",
-            )  # fmt: skip
+            )
 
     def close(self) -> None:
         """Closes the socket; the kernel takes it out of every XSKMAP."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""BTF: enumerators and members by name, of the running kernel or of an object file."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+from pathlib import Path
+
+from . import log
+from ._native import BtfType, libbpf
+from .errors import InputError
+
+# BTF_KIND_*, linux/btf.h
+_INT, _STRUCT, _UNION, _ENUM, _VAR, _DATASEC = 1, 4, 5, 6, 14, 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A member of a struct, or a variable of a section: offset and size in bytes."""
+
+    offset: int
+    size: int
+
+
+class Btf:
+    """BTF of the running kernel, of a file, or of an opened object (whose it stays).
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, source: Path | int | None = None) -> None:
+        self._owned = not isinstance(source, int)
+        with log.captured():
+            if isinstance(source, int):
+                self._handle = source
+            elif source is None:
+                self._handle = libbpf().btf__load_vmlinux_btf()
+            else:
+                self._handle = libbpf().btf__parse(str(source).encode(), None)
+        if not self._handle:
+            raise InputError(
+                f"no BTF in {source or '/sys/kernel/btf/vmlinux'}: the kernel needs CONFIG_DEBUG_INFO_BTF, "
+                "an object file clang's -g"
+            )
+
+    def _find(self, name: str, *kinds: int) -> tuple[int, BtfType]:
+        for kind in kinds:
+            number = libbpf().btf__find_by_name_kind(self._handle, name.encode(), kind)
+            if number > 0:
+                return number, libbpf().btf__type_by_id(self._handle, number).contents
+        raise InputError(f"BTF names no {name}")
+
+    def _name(self, offset: int) -> str:
+        return str(libbpf().btf__name_by_offset(self._handle, offset).decode())
+
+    def _triples(self, found: BtfType) -> list[tuple[int, int, int]]:
+        count = found.info & 0xFFFF
+        array = ctypes.c_uint32 * (3 * count)
+        values = array.from_address(ctypes.addressof(found) + ctypes.sizeof(BtfType))
+        return [(values[3 * i], values[3 * i + 1], values[3 * i + 2]) for i in range(count)]
+
+    def enumerators(self, name: str) -> dict[str, int]:
+        """Names and values of an enum of at most 32 bits."""
+        _, found = self._find(name, _ENUM)
+        count = found.info & 0xFFFF
+        start = ctypes.addressof(found) + ctypes.sizeof(BtfType)
+        pairs = ((ctypes.c_uint32 * 2) * count).from_address(start)
+        return {self._name(pair[0]): ctypes.c_int32(pair[1]).value for pair in pairs}
+
+    def members(self, name: str) -> dict[str, Member]:
+        """Members of a struct or union; bit-fields are given by the byte they start in."""
+        _, found = self._find(name, _STRUCT, _UNION)
+        flagged = found.info >> 31  # kind_flag: the offset's upper 8 bits hold a bit-field's size
+        result = {}
+        for name_offset, type_id, bits in self._triples(found):
+            offset = (bits & 0xFFFFFF if flagged else bits) // 8
+            size = int(libbpf().btf__resolve_size(self._handle, type_id))
+            result[self._name(name_offset)] = Member(offset, size)
+        return result
+
+    def has_member(self, name: str, member: str) -> bool:
+        """Does the struct exist with this member?"""
+        try:
+            return member in self.members(name)
+        except InputError:
+            return False
+
+    def variables(self, section: str) -> dict[str, Member]:
+        """Variables of a data section (".rodata", ".bss", ".data")."""
+        _, found = self._find(section, _DATASEC)
+        result = {}
+        for type_id, offset, size in self._triples(found):
+            variable = libbpf().btf__type_by_id(self._handle, type_id).contents
+            result[self._name(variable.name_off)] = Member(offset, size)
+        return result
+
+    def close(self) -> None:
+        """Frees what was loaded here."""
+        if self._owned and self._handle:
+            libbpf().btf__free(self._handle)
+        self._handle = 0
+
+    def __enter__(self) -> Btf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
