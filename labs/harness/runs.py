@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The id of a run, which says by itself who owns what a run leaves, and whether that process still lives.
 
-Namespaces, pins and processes carry it, so that clean-up can tell the remains of a killed or kept run from
-what a run next door is using, without any register that could itself be left behind. Standard library only, as
+Namespaces, pins and processes carry it, so that clean-up can tell what a killed or kept run left from what a
+run next door is using, without any register that could itself be left behind. Standard library only, as
 clean-up must also work without `.venv`.
 """
 
@@ -68,7 +68,7 @@ def run_of(name: str) -> str | None:
 
 
 def start_time(pid: int) -> int | None:
-    """When a living process was started, in clock ticks since boot (proc_pid_stat(5), field 22), else None."""
+    """When a living process started, in clock ticks since boot (field 22 of proc_pid_stat(5)), or None."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
