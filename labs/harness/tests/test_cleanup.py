@@ -227,7 +227,7 @@ for run in (dead, living, "mine"):
 for name, source in (("a", f"xl-{dead}"), ("b", f"xl-{living}"), ("c", "tmpfs"), (f"xl-{dead}-d", "tmpfs")):
     (scratch / name).mkdir()
     mount(source, scratch / name, "tmpfs")
-found = [pathlib.Path(leftover.name).name for leftover in leftovers.find() if leftover.kind in ("pin", "mount")]
+found = [pathlib.Path(thing.name).name for thing in leftovers.find() if thing.kind in ("pin", "mount")]
 code = cleanup.main(["--run", dead])
 json.dump({
     "code": code,
