@@ -57,7 +57,10 @@ def bundled() -> list[str]:
     """Names of the programs that come with this package."""
     objects = files("xdp") / "objects"
     return sorted(
-        entry.name.removesuffix(".bpf.o") for entry in objects.iterdir() if entry.name.endswith(".bpf.o")
+        entry.name.removesuffix(".bpf.o")
+        for entry in objects.iterdir()
+        # xsk_*: what `xskmap` reads maps with, not for a device
+        if entry.name.endswith(".bpf.o") and not entry.name.startswith("xsk_")
     )
 
 

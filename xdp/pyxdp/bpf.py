@@ -64,7 +64,7 @@ class BpfMap:
             )
 
     def initial_value(self) -> memoryview:
-        """The section's content, writable: start values before the load, `.data` and `.bss` live after."""
+        """The section's start values, writable until the load; the live content is mapped from `fd`."""
         size = ctypes.c_size_t()
         address = libbpf().bpf_map__initial_value(self._handle, ctypes.byref(size))
         if not address:
