@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The forwarder as a child: given an XSKMAP, it answers what it was granted, counts live, leaves a report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from labs.harness.netns import NetNs
+from labs.harness.process import READY_TIMEOUT_S, Process
+
+
+class TakesArguments(Protocol):
+    """What is asked of a forwarder's spec: its command line, without the program's name."""
+
+    def to_argv(self) -> Sequence[str]:
+        """The options."""
+        ...
+
+
+class ForwarderProcess(Process):
+    """A forwarder that is ready.
+
+    Args:
+        spec: what it shall do, usually a `forwarder.spec.ForwarderSpec`.
+        namespace: where its interfaces live.
+        run: the run's id.
+        xskmap_fd: the map into which it puts its sockets, inherited; None to leave maps alone.
+        program: what to run in its place: any command that speaks the same protocol of ready and report pipe.
+        others: as for `Process`.
+    """
+
+    def __init__(
+        self,
+        spec: TakesArguments,
+        *,
+        namespace: NetNs,
+        run: str,
+        xskmap_fd: int | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "forwarder"),
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+        keep: bool = False,
+        ready_timeout_s: float = READY_TIMEOUT_S,
+    ) -> None:
+        self.spec = spec
+        self._counters_fd = os.memfd_create("forwarder-counters", os.MFD_CLOEXEC)
+        argv = [*program, *spec.to_argv(), "--counters-fd", str(self._counters_fd)]
+        inherited = [*pass_fds, self._counters_fd]
+        if xskmap_fd is not None:
+            argv += ["--xskmap-fd", str(xskmap_fd)]
+            inherited.append(xskmap_fd)
+        try:
+            super().__init__(
+                argv,
+                run=run,
+                namespace=namespace,
+                ready_option="--ready-fd",
+                report_option="--report-fd",
+                pass_fds=inherited,
+                env=env,
+                keep=keep,
+                ready_timeout_s=ready_timeout_s,
+            )
+        except BaseException:
+            self._close_counters()
+            raise
+
+    @property
+    def sockets(self) -> list[dict[str, Any]]:
+        """What was granted for each AF_XDP socket, from the ready line."""
+        return list(self.ready.get("sockets", []))
+
+    def counters(self) -> dict[str, int]:
+        """The counters as they stand now, from the memory that its loop writes; also after its end."""
+        from forwarder.stats import CountersView  # type: ignore[import-not-found]
+
+        view = CountersView(self._counters_fd)
+        try:
+            return dict(view.read())
+        finally:
+            view.close()
+
+    def close(self) -> None:
+        """As for `Process`; the counters are gone afterwards."""
+        try:
+            super().close()
+        finally:
+            self._close_counters()
+
+    def _close_counters(self) -> None:
+        fd, self._counters_fd = self._counters_fd, -1
+        if fd >= 0:
+            os.close(fd)
