@@ -59,7 +59,7 @@ first steps:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a subcommand; gives the exit code: 0, 1 a verdict of FAIL, 2 bad input or a refusal of the kernel."""
+    """Runs a subcommand; exit code 0, 1 for a verdict of FAIL, 2 for bad input or a refusal of the kernel."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = False
     while arguments and arguments[0] in ("-v", "--verbose"):
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         print("xdplab: interrupted; everything was removed", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe (head, less) went away: no error of ours, but stdout cannot be flushed any more.
+        # The reader of a pipe (head, less) went away: no error of ours, but nothing can be flushed.
         sys.stderr.close()
         return 0
 

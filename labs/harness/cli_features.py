@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
     """Prints a table or JSON; 0 if the labs can run here, else 1."""
     parser = argparse.ArgumentParser(
         prog="xdplab features",
-        description="Tries each feature on the running kernel. Exit code 0: the labs can run here, 1: they cannot.",
+        description="Tries each feature on the running kernel. Exit code 1: the labs cannot run here.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)

@@ -40,7 +40,7 @@ class Holdings:
     thread_namespace: str
 
     def beyond(self, earlier: Holdings) -> list[str]:
-        """What is held now and was not held then, a line each; also a namespace that was changed and not left."""
+        """What is held now and was not then, a line each; also a namespace that was entered and not left."""
         lines = []
         for kind in ("files", "children", "devices", "namespaces", "mounts"):
             lines += [f"{kind}: {item}" for item in sorted(getattr(self, kind) - getattr(earlier, kind))]
@@ -101,7 +101,10 @@ def _children() -> list[str]:
 
 
 def _is_own(run: str | None) -> bool:
-    """Is this the id of a run of this process? (The last part only numbers a process's runs.)"""
+    """Is this the id of a run of this process?
+
+    The last part only numbers the runs of one process.
+    """
     return run is not None and run.rsplit("_", 1)[0] == new_run_id().rsplit("_", 1)[0]
 
 

@@ -36,7 +36,13 @@ class PingReport:
 
 
 def ping(
-    namespace: NetNs, address: str, *, run: str, count: int = 20, interval_s: float = 0.005, timeout_s: float = 1.0
+    namespace: NetNs,
+    address: str,
+    *,
+    run: str,
+    count: int = 20,
+    interval_s: float = 0.005,
+    timeout_s: float = 1.0,
 ) -> PingReport:
     """Sends `count` echo requests from the namespace and waits at most `timeout_s` for the last answer.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""The pytest plugin: markers, honest skips, leak checks, and what a failed lab prints."""
+"""The pytest plugin: markers, honest skips and leak checks."""
 
 from __future__ import annotations
 
@@ -7,49 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from labs.harness.fixtures import (
-    attachment,
-    counters,
-    forwarder,
-    forwarder_spec,
-    ledger,
-    netns,
-    pipeline,
-    pipeline_spec,
-    program,
-    program_spec,
-    receiver,
-    topology,
-    topology_spec,
-    traffic,
-    veth_pair,
-    xdp_mode,
-    xskmap,
-)
 from labs.harness.leaks import holdings, leaked_since
-from labs.harness.postmortem import POSTMORTEM, Postmortem
 from labs.harness.requirements import why_not
-
-# pytest finds fixtures as names of this module.
-__all__ = [
-    "attachment",
-    "counters",
-    "forwarder",
-    "forwarder_spec",
-    "ledger",
-    "netns",
-    "pipeline",
-    "pipeline_spec",
-    "program",
-    "program_spec",
-    "receiver",
-    "topology",
-    "topology_spec",
-    "traffic",
-    "veth_pair",
-    "xdp_mode",
-    "xskmap",
-]
 
 MARKERS = (
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
@@ -77,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Counts the labs, and puts the leak check outermost: all other fixtures are gone when it looks."""
+    """Counts the labs, and puts the leak check outermost, so that it looks when all else is gone."""
     for item in items:
         if item.get_closest_marker("lab"):
             config.stash[_labs].selected += 1
@@ -89,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Of each lab: skips it with the reason where it cannot run, and fails it if it leaves anything behind."""
+    """Of each lab: skips it with the reason where it cannot run, fails it if it leaves anything."""
     if not request.node.get_closest_marker("lab"):
         yield
         return
@@ -116,21 +75,13 @@ def _skip_unless_possible(item: pytest.Item) -> None:
                 pytest.skip(f"{name}: {found.reason}")
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """A failed lab tells what it was and what the kernel held, while all of it still stands."""
-    outcome = yield
-    report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's Result, untyped here
-    bed: Postmortem | None = item.stash.get(POSTMORTEM, None)
-    if report.when == "call" and report.failed and bed is not None:
-        for title, text in bed.sections():
-            report.sections.append((title, text))
-
-
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """On a kernel that can run the labs a session in which all of them were skipped has failed."""
     labs = session.config.stash[_labs]
-    quiet = session.config.option.collectonly or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    quiet = session.config.option.collectonly or exitstatus not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    )
     if labs.selected and not labs.ran and not quiet and not why_not():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")

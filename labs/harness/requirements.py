@@ -25,9 +25,12 @@ def _native_xdp_on_veth() -> str:
     from xdp.program import Program, ProgramSpec
 
     try:
-        with Topology.build(PAIR) as topology, Program.load(ProgramSpec("xdp_pass")) as program:
-            with topology["dut"].entered():
-                program.attach("dut0", "native")
+        with (
+            Topology.build(PAIR) as topology,
+            Program.load(ProgramSpec("xdp_pass")) as program,
+            topology["dut"].entered(),
+        ):
+            program.attach("dut0", "native")
     except (InputError, KernelError) as error:
         return str(error)
     return ""
