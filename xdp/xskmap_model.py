@@ -15,11 +15,20 @@ INDICES = 1 << 32  # ring indices are 32 bits and run freely
 
 @dataclasses.dataclass(frozen=True)
 class RingLevel:
-    """One ring: size in entries, and the indices that the kernel and the process share."""
+    """One ring.
+
+    Attributes:
+        size: in entries.
+        producer: index that the kernel and the process share, running freely; so `consumer`.
+        unpublished: how far the kernel's own index is ahead of the shared one: entries of fill and tx that it
+            took, of rx and completion that it reserved (for completion: frames being sent).
+        need_wakeup: the kernel waits for a system call before it goes on with this ring.
+    """
 
     size: int
     producer: int
     consumer: int
+    unpublished: int
     need_wakeup: bool
 
     @property

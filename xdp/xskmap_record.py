@@ -7,7 +7,7 @@ import ctypes
 import enum
 from ctypes import c_char, c_uint32, c_uint64
 
-from .xskmap_model import NEED_WAKEUP, NetNamespace, RingLevel, SocketInfo, Statistics, Umem
+from .xskmap_model import INDICES, NEED_WAKEUP, NetNamespace, RingLevel, SocketInfo, Statistics, Umem
 
 SCAN_SLOTS = 256  # XSK_SCAN_SLOTS
 READ_SOCKETS = 8  # XSK_READ_SOCKETS
@@ -38,7 +38,10 @@ class RingRecord(ctypes.Structure):
         ("size", c_uint32),
         ("producer", c_uint32),
         ("consumer", c_uint32),
+        ("cached_producer", c_uint32),
+        ("cached_consumer", c_uint32),
         ("flags", c_uint32),
+        ("unused", c_uint32),
     )
 
 
@@ -96,10 +99,10 @@ def decode(record: Record) -> SocketInfo:
         zero_copy=bool(record.zero_copy),
         multi_buffer=bool(record.multi_buffer) if Present.MULTI_BUFFER in present else None,
         uses_need_wakeup=bool(record.uses_need_wakeup) if pool else None,
-        rx=_ring(record.rx),
-        tx=_ring(record.tx),
-        fill=_ring(record.fill),
-        completion=_ring(record.completion),
+        rx=_ring(record.rx, kernel_produces=True),
+        tx=_ring(record.tx, kernel_produces=False),
+        fill=_ring(record.fill, kernel_produces=False),
+        completion=_ring(record.completion, kernel_produces=True),
         pool_free=record.pool_free if Present.FREE_LIST in present else None,
         pool_users=record.pool_users if pool else None,
         umem=_umem(record, present),
@@ -107,10 +110,20 @@ def decode(record: Record) -> SocketInfo:
     )
 
 
-def _ring(record: RingRecord) -> RingLevel | None:
+def _ring(record: RingRecord, *, kernel_produces: bool) -> RingLevel | None:
     if not record.size:
         return None
-    return RingLevel(record.size, record.producer, record.consumer, bool(record.flags & NEED_WAKEUP))
+    if kernel_produces:
+        unpublished = record.cached_producer - record.producer
+    else:
+        unpublished = record.cached_consumer - record.consumer
+    return RingLevel(
+        size=record.size,
+        producer=record.producer,
+        consumer=record.consumer,
+        unpublished=unpublished % INDICES,
+        need_wakeup=bool(record.flags & NEED_WAKEUP),
+    )
 
 
 def _umem(record: Record, present: Present) -> Umem | None:

@@ -79,6 +79,8 @@ struct xdp_ring {
 
 struct xsk_queue {
 	__u32 nentries;
+	__u32 cached_prod;
+	__u32 cached_cons;
 	struct xdp_ring *ring;
 	__u64 invalid_descs;
 	__u64 queue_empty_descs;
@@ -143,6 +145,8 @@ static __always_inline void read_ring(struct xsk_ring_record *to, struct xsk_que
 	to->invalid_descs = BPF_CORE_READ(queue, invalid_descs);
 	if (bpf_core_field_exists(queue->queue_empty_descs))
 		to->queue_empty_descs = BPF_CORE_READ(queue, queue_empty_descs);
+	to->cached_producer = BPF_CORE_READ(queue, cached_prod);
+	to->cached_consumer = BPF_CORE_READ(queue, cached_cons);
 	to->producer = BPF_CORE_READ(ring, producer);
 	to->consumer = BPF_CORE_READ(ring, consumer);
 	to->flags = BPF_CORE_READ(ring, flags);

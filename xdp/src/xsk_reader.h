@@ -32,7 +32,10 @@ struct xsk_ring_record {
 	__u32 size;
 	__u32 producer;
 	__u32 consumer;
+	__u32 cached_producer; /* the kernel's own, ahead of what it has published */
+	__u32 cached_consumer;
 	__u32 flags; /* XDP_RING_NEED_WAKEUP, linux/if_xdp.h */
+	__u32 unused;
 };
 
 /* One slot; `occupied` 0 where it turned empty since the scan, and then all else is 0 too. */

@@ -60,7 +60,9 @@ def test_what_the_kernel_lacks_is_none_and_not_zero() -> None:
 
 
 def test_a_level_counts_across_the_end_of_the_index() -> None:
-    ring = RingRecord(size=64, producer=3, consumer=2**32 - 2, flags=1)
-    decoded = decode(Record(occupied=1, rx=ring)).rx
-    assert decoded is not None
-    assert (decoded.level, decoded.need_wakeup) == (5, True)
+    ring = RingRecord(size=64, producer=2, consumer=2**32 - 2, cached_producer=4, cached_consumer=1, flags=1)
+    socket = decode(Record(occupied=1, rx=ring, tx=ring))
+    assert socket.rx is not None
+    assert socket.tx is not None
+    assert (socket.rx.level, socket.rx.unpublished, socket.rx.need_wakeup) == (4, 2, True)
+    assert socket.tx.unpublished == 3
