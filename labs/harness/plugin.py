@@ -1,11 +1,91 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""The pytest plugin."""
+"""The pytest plugin: markers, honest skips and leak checks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from labs.harness.leaks import holdings, leaked_since
+from labs.harness.requirements import why_not
+
+MARKERS = (
+    "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
+    "requires(feature, …): skipped with the reason where `xdplab features` says no",
+    "leaves(text, …): descriptors, children, devices or mounts with this text may stay (say why beside it)",
+)
+
+
+class LabRun:
+    """What the plugin keeps of one session: how many labs were collected, and how many of them ran."""
+
+    def __init__(self) -> None:
+        self.selected = 0
+        self.ran = 0
+
+
+_labs = pytest.StashKey[LabRun]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers."""
-    config.addinivalue_line("markers", "lab: needs root and a kernel with AF_XDP")
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    config.stash[_labs] = LabRun()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Counts the labs, and puts the leak check outermost, so that it looks when all else is gone."""
+    for item in items:
+        if item.get_closest_marker("lab"):
+            config.stash[_labs].selected += 1
+            names = getattr(item, "fixturenames", None)
+            if names is not None and "nothing_left_behind" in names:
+                names.remove("nothing_left_behind")
+                names.insert(0, "nothing_left_behind")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Of each lab: skips it with the reason where it cannot run, fails it if it leaves anything."""
+    if not request.node.get_closest_marker("lab"):
+        yield
+        return
+    _skip_unless_possible(request.node)
+    request.config.stash[_labs].ran += 1
+    before = holdings()
+    yield
+    allowed = [text for marker in request.node.iter_markers("leaves") for text in marker.args]
+    left = [line for line in leaked_since(before) if not any(text in line for text in allowed)]
+    if left:
+        pytest.fail("left behind by this lab:\n  " + "\n  ".join(left), pytrace=False)
+
+
+def _skip_unless_possible(item: pytest.Item) -> None:
+    from xdp.features import feature
+
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    for marker in item.iter_markers("requires"):
+        for name in marker.args:
+            found = feature(name)
+            if not found.available:
+                pytest.skip(f"{name}: {found.reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """On a kernel that can run the labs a session in which all of them were skipped has failed."""
+    labs = session.config.stash[_labs]
+    quiet = session.config.option.collectonly or exitstatus not in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    )
+    if labs.selected and not labs.ran and not quiet and not why_not():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(
+                f"xdplab: all {labs.selected} labs were skipped, but this kernel can run labs", red=True
+            )

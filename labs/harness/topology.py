@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import ipaddress
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from labs.harness.netns import NetNs
+from labs.harness.runs import new_run_id
 from labs.harness.veth import EndSpec, VethPair, VethSpec, kernel_errors
 from xdp.pyxdp.errors import InputError
 
@@ -219,11 +218,6 @@ class Topology:
                     namespace.pin()
                 pins.pop_all()
             self.kept = tuple(namespace.keep() for namespace in self.namespaces.values())
-
-
-def new_run_id() -> str:
-    """Short, and unique enough among the runs of one machine: the process and a random part."""
-    return f"{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _add_route(node: NodeSpec, route: RouteSpec, netlink: IPRoute) -> None:

@@ -210,13 +210,7 @@ _XDP: dict[str, tuple[Any, ...]] = {
     "xdp_program__from_fd": (c_void_p, c_int),
     "xdp_program__attach": (c_int, c_void_p, c_int, c_int, ctypes.c_uint),
     "xdp_program__detach": (c_int, c_void_p, c_int, c_int, ctypes.c_uint),
-    "xdp_program__is_attached": (c_int, c_void_p, c_int),
     "xdp_program__close": (None, c_void_p),
-    "xdp_multiprog__get_from_ifindex": (c_void_p, c_int),
-    "xdp_multiprog__is_legacy": (c_bool, c_void_p),
-    "xdp_multiprog__attach_mode": (c_int, c_void_p),
-    "xdp_multiprog__program_count": (c_int, c_void_p),
-    "xdp_multiprog__close": (None, c_void_p),
     "libxdp_get_error": (ctypes.c_long, c_void_p),
     "xsk_umem__create": (
         c_int,

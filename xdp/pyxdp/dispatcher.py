@@ -2,16 +2,14 @@
 """libxdp's way to attach: several programs on one device through its dispatcher, where the kernel can do it.
 
 The dispatcher needs programs of type EXT (a trampoline). Where they are refused libxdp attaches the single
-program itself; `Dispatched.is_single` says so.
+program itself, and `is_single` says so.
 """
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
 import enum
 
-from . import log
+from . import kernel, log, xdplink
 from ._native import libxdp
 from .errors import KernelError
 
@@ -25,35 +23,38 @@ class Mode(enum.IntEnum):
     HARDWARE = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Dispatched:
-    """What libxdp finds on a device."""
-
-    mode: Mode
-    programs: int
-    is_single: bool
+_NETLINK_FLAGS = {
+    Mode.NATIVE: xdplink.FLAGS_NATIVE,
+    Mode.GENERIC: xdplink.FLAGS_GENERIC,
+    Mode.HARDWARE: xdplink.FLAGS_HW,
+}
 
 
 class DispatchedProgram:
     """A loaded XDP program that libxdp attaches and detaches.
 
     Args:
-        prog_fd: fd of a loaded program of type XDP.
+        prog_fd: fd of a loaded program of type XDP, the caller's to keep open until `close`.
+
+    Attributes:
+        is_single: after `attach`: the program stands on the device itself, without a dispatcher.
 
     Raises:
         KernelError: libxdp cannot use the program.
     """
 
     def __init__(self, prog_fd: int) -> None:
+        self._fd = prog_fd
         self._handle = libxdp().xdp_program__from_fd(prog_fd)
         self._attached: tuple[int, Mode] | None = None
+        self.is_single = False
         error = libxdp().libxdp_get_error(self._handle)
         if error:
             self._handle = 0
             raise KernelError("open XDP program in libxdp", f"fd {prog_fd}", error)
 
-    def attach(self, ifindex: int, mode: Mode = Mode.UNSPEC) -> Mode:
-        """Attaches; gives the mode that was granted.
+    def attach(self, ifindex: int, mode: Mode = Mode.UNSPEC) -> None:
+        """Attaches to a device of the calling thread's network namespace.
 
         Raises:
             KernelError: refused; `log` holds what libxdp said.
@@ -63,14 +64,18 @@ class DispatchedProgram:
         if result:
             raise KernelError("attach by libxdp", f"ifindex {ifindex}", result, log="\n".join(said))
         self._attached = (ifindex, mode)
-        return Mode(libxdp().xdp_program__is_attached(self._handle, ifindex))
+        self.is_single = xdplink.query(ifindex).prog_id == kernel.prog_info(self._fd).id
 
     def close(self) -> None:
-        """Detaches, then frees the handle."""
+        """Detaches, in the network namespace where it was attached, then frees the handle."""
         if self._attached:
             ifindex, mode = self._attached
             self._attached = None
-            libxdp().xdp_program__detach(self._handle, ifindex, mode, 0)
+            if self.is_single:
+                # Not by libxdp: 1.3 leaks a descriptor each time it looks at a lone program.
+                xdplink.netlink_detach(ifindex, _NETLINK_FLAGS.get(mode, 0), self._fd)
+            else:
+                libxdp().xdp_program__detach(self._handle, ifindex, mode, 0)
         if self._handle:
             libxdp().xdp_program__close(self._handle)
             self._handle = 0
@@ -80,19 +85,3 @@ class DispatchedProgram:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def inspect(ifindex: int) -> Dispatched | None:
-    """What libxdp finds on the device; None if nothing is attached."""
-    with log.captured():
-        found = libxdp().xdp_multiprog__get_from_ifindex(ifindex)
-        if ctypes.c_long(libxdp().libxdp_get_error(found)).value:
-            return None
-        try:
-            return Dispatched(
-                Mode(libxdp().xdp_multiprog__attach_mode(found)),
-                max(int(libxdp().xdp_multiprog__program_count(found)), 1),
-                bool(libxdp().xdp_multiprog__is_legacy(found)),
-            )
-        finally:
-            libxdp().xdp_multiprog__close(found)

@@ -207,6 +207,36 @@ def test_a_name_whose_namespace_is_gone_goes_too(dead_run: str) -> None:
         path.unlink(missing_ok=True)
 
 
+KEEP_AND_DIE = """
+import os, signal
+from labs.harness.process import Process
+from labs.harness.topology import PAIR, Topology
+topology = Topology.build(PAIR, keep=True)
+process = Process(["sleep", "60"], run=topology.run, namespace=topology["dut"], keep=True)
+print(topology.run, process.pid, *topology.kept, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.lab
+def test_nothing_is_left_of_a_kept_run_that_was_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KEEP_AND_DIE], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run, pid, *kept = killed.stdout.split()
+    assert len(kept) == 2
+    assert all(Path(path).exists() for path in kept)
+    assert leftovers.mark_of(int(pid)) == run
+
+    assert cleanup.main(["--json", "--run", run]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert names(told["removed"], "namespace") == {Path(path).name for path in kept}
+    assert names(told["removed"], "process") == {pid}
+    assert not any(Path(path).exists() for path in kept)
+    assert runs.start_time(int(pid)) is None
+
+
 # In a mount namespace of its own, where a bpffs can be mounted without anyone else seeing it.
 PINS_AND_MOUNTS = """
 import ctypes, json, os, pathlib, sys
