@@ -34,8 +34,8 @@ reading the table:
   rings   level/size. rx: received, not yet read. tx: not yet sent. fill: frames given for reception.
           compl: sent frames not yet taken back. "wakeup": the kernel waits to be woken by a system call.
   pool    frames that the kernel took from the fill ring and has not delivered.
-  lost    RX ring full: the process reads too slowly. fill ring empty: it gives back too few frames.
-          RX dropped: for another reason, such as packets larger than a frame.
+  losses  RX ring full: the process reads too slowly. fill ring empty: it gives back too few frames.
+          RX dropped: for want of a frame (counted as fill ring empty too), or a packet larger than a frame.
 
 keys of --json:
   time                                  of the reading, seconds since 1970

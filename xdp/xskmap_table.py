@@ -50,19 +50,16 @@ def _slots(xskmap: XskMap, only_occupied: bool) -> RenderableType:
 
     grid = Table(box=box.HORIZONTALS, padding=(0, 1), pad_edge=False)
     grid.add_column("slot", justify="right", no_wrap=True)
-    grid.add_column("socket", ratio=1, overflow="fold")
+    grid.add_column("socket", overflow="fold")
     if xskmap.sockets:
-        grid.expand = True
         grid.add_column("rings", no_wrap=True)
-        grid.add_column("UMEM", no_wrap=True)
-        grid.add_column("lost", no_wrap=True)
+        grid.add_column("UMEM, losses", no_wrap=True)
     for first, last in runs(xskmap.slots):
         slot = xskmap.slots[first]
         label = str(first) if first == last else f"{first}-{last}"
         if slot.socket:
-            grid.add_row(
-                label, _socket(slot.socket), _rings(slot.socket), _umem(slot.socket), _lost(slot.socket)
-            )
+            memory = f"{_umem(slot.socket)}\n{_lost(slot.socket)}"
+            grid.add_row(label, _socket(slot.socket), _rings(slot.socket), memory)
         elif slot.occupied:
             grid.add_row(label, "occupied")
         elif not only_occupied:
@@ -133,14 +130,11 @@ def _ring(name: str, ring: RingLevel | None) -> str:
 def _umem(socket: SocketInfo) -> str:
     umem: Umem | None = socket.umem
     if umem is None:
-        return "[dim]none[/dim]"
+        return "[dim]no UMEM[/dim]"
     chunks = umem.size // umem.chunk_size if umem.chunks is None and umem.chunk_size else umem.chunks
-    lines = [
-        f"{umem.size / 1024:.0f} KiB" if umem.size < 1 << 20 else f"{umem.size / (1 << 20):.0f} MiB",
-        f"{chunks} x {umem.chunk_size} B",
-        f"headroom {umem.headroom} B",
-        f"id {umem.id}, users {umem.users}",
-    ]
+    size = f"{umem.size / 1024:.0f} KiB" if umem.size < 1 << 20 else f"{umem.size / (1 << 20):.0f} MiB"
+    lines = [f"{size}, {chunks} x {umem.chunk_size} B", f"headroom {umem.headroom} B"]
+    lines += [f"id {umem.id}, users {umem.users}"]
     return "\n".join([*lines, "unaligned"] if umem.unaligned else lines)
 
 
@@ -148,4 +142,4 @@ def _lost(socket: SocketInfo) -> str:
     statistics: Statistics = socket.statistics
     counts = {words: getattr(statistics, name) for name, words in _LOSSES.items()}
     lines = [f"[red]{words} {count}[/red]" for words, count in counts.items() if count]
-    return "\n".join(lines) or "[dim]nothing[/dim]"
+    return "\n".join(lines) or "[dim]lost nothing[/dim]"

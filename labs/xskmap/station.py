@@ -63,7 +63,7 @@ class ManualSocket:
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             if shared:
-                self.umem = shared.umem
+                self.umem: xsk.XskUmem = shared.umem
             else:
                 self.memory = mmap.mmap(-1, FRAMES * FRAME)
                 self.umem = xsk.XskUmem(
@@ -174,9 +174,9 @@ class Station:
         return self.program.maps["xsks_map"].id
 
     def open_socket(self, queue: int = 0, **options: int) -> ManualSocket:
-        """A socket on dut0, closed with the station at the latest."""
+        """A socket on dut0 with these ring sizes and headroom, closed with the station at the latest."""
         with self.dut.entered():
-            opened = ManualSocket(queue, **options)
+            opened = ManualSocket(queue, shared=None, **options)
         self._undo.callback(opened.close)
         return opened
 
