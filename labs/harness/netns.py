@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from labs.harness.runs import NAMESPACE_DIRECTORY, namespace_name
 from xdp.pyxdp.errors import InputError, KernelError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 MS_BIND = 4096  # include/uapi/linux/mount.h
 MNT_DETACH = 2
-PIN_DIRECTORY = Path("/run/netns")  # where iproute2 looks for names
-PIN_PREFIX = "xl-"
 
 # `net.core.devconf_inherit_init_net` lets the host's IPv4 settings leak in: state what labs rely on.
 BASE_SYSCTLS: Mapping[str, str] = {
@@ -87,7 +86,7 @@ class NetNs:
             raise InputError(f"run id {run!r}: use at most 64 letters, digits, '_', '.', '-'")
         self.role = role
         self.run = run
-        self.name = f"{PIN_PREFIX}{run}-{role}"
+        self.name = namespace_name(run, role)
         self.ipv6 = ipv6
         settings = {**BASE_SYSCTLS, **(QUIET_IPV6 if ipv6 else NO_IPV6), **(sysctls or {})}
         self._undo = contextlib.ExitStack()
@@ -181,10 +180,10 @@ class NetNs:
             KernelError: the name exists already, or the mount was refused.
         """
         if self._pin is None:
-            path = PIN_DIRECTORY / self.name
+            path = NAMESPACE_DIRECTORY / self.name
             with contextlib.ExitStack() as undo:
                 try:
-                    PIN_DIRECTORY.mkdir(parents=True, exist_ok=True)
+                    NAMESPACE_DIRECTORY.mkdir(parents=True, exist_ok=True)
                     path.touch(mode=0o444, exist_ok=False)
                     undo.callback(path.unlink, missing_ok=True)
                 except OSError as error:

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from labs.harness.netns import NetNs
+from labs.harness.runs import MARK
 from xdp.pyxdp.errors import InputError
 
-RUN_MARK = "XDPLAB_RUN"  # in the environment of all that we start, so that clean-up finds that and no more
 READY_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 OUTPUT_TAIL = 2000  # characters of output in a message
@@ -246,7 +246,7 @@ class Process:
                 stdout=self._stdout,
                 stderr=self._stderr,
                 pass_fds=passed,
-                env={**os.environ, **env, RUN_MARK: self.run},
+                env={**os.environ, **env, MARK: self.run},
                 start_new_session=True,
             )
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import socket
 import subprocess
 import threading
@@ -14,7 +13,10 @@ import pytest
 
 from labs.harness import netns
 from labs.harness.netns import LostNamespaceError, NetNs, remove_pin
+from labs.harness.runs import new_run_id
 from xdp.pyxdp.errors import InputError, KernelError
+
+RUN = new_run_id()  # of a form that clean-up knows, should these tests be killed
 
 
 def descriptors() -> int:
@@ -138,7 +140,7 @@ def test_an_unknown_interface_is_named_with_those_that_exist() -> None:
 
 @pytest.mark.lab
 def test_a_pinned_namespace_is_found_by_ip_netns_and_gone_after_close() -> None:
-    namespace = NetNs("gen", f"t{os.getpid()}")
+    namespace = NetNs("gen", RUN)
     try:
         path = namespace.pin()
         assert path.stat().st_ino == namespace.inode
@@ -146,7 +148,7 @@ def test_a_pinned_namespace_is_found_by_ip_netns_and_gone_after_close() -> None:
             ["ip", "netns", "exec", path.name, "ip", "-br", "link"], capture_output=True, text=True
         )
         assert shown.stdout.split()[0] == "lo"
-        with NetNs("gen", f"t{os.getpid()}") as second, pytest.raises(KernelError, match="cleanup"):
+        with NetNs("gen", RUN) as second, pytest.raises(KernelError, match="cleanup"):
             second.pin()
         assert path.stat().st_ino == namespace.inode
     finally:
@@ -156,7 +158,7 @@ def test_a_pinned_namespace_is_found_by_ip_netns_and_gone_after_close() -> None:
 
 @pytest.mark.lab
 def test_a_kept_namespace_outlives_its_object_until_its_pin_is_removed() -> None:
-    namespace = NetNs("gen", f"t{os.getpid()}")
+    namespace = NetNs("gen", RUN)
     path = namespace.keep()
     try:
         namespace.close()

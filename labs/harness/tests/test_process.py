@@ -179,7 +179,8 @@ def test_only_passed_descriptors_reach_the_child() -> None:
     read, write = os.pipe()
     try:
         # a listing contains the descriptor that lists: gone when looked at again
-        body = "from os import *; print(*(f for f in listdir('/proc/self/fd') if access(f'/proc/self/fd/{f}', 0)))"
+        there = "/proc/self/fd/"
+        body = f"from os import *; print(*(f for f in listdir({there!r}) if access({there!r} + f, 0)))"
         with Process([sys.executable, "-c", body], run="t", pass_fds=[write]) as process:
             process.wait(5)
             assert process.stdout == f"0 1 2 {write}\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,9 +15,12 @@ import pytest
 
 from labs.harness import veth
 from labs.harness.netns import remove_pin
+from labs.harness.runs import new_run_id
 from labs.harness.topology import CHAIN, PAIR, NodeSpec, Topology, TopologySpec
 from labs.harness.veth import VethSpec
 from xdp.pyxdp.errors import InputError, KernelError
+
+RUN = new_run_id()  # of a form that clean-up knows, should these tests be killed
 
 
 def descriptors() -> int:
@@ -104,7 +106,7 @@ def test_a_build_that_fails_half_way_leaves_nothing(
 
 @pytest.mark.lab
 def test_a_kept_topology_can_be_visited_after_close_and_leaves_with_its_pins() -> None:
-    topology = Topology.build(PAIR, run=f"t{os.getpid()}", keep=True)
+    topology = Topology.build(PAIR, run=RUN, keep=True)
     try:
         topology.close()
         assert [path.name for path in topology.kept] == [f"xl-{topology.run}-gen", f"xl-{topology.run}-dut"]
