@@ -217,6 +217,17 @@ class VethPair:
         """Whether `close` was called."""
         return self._index < 0
 
+    def await_operational(self) -> None:
+        """Wait until frames pass again, after an end was taken down and up.
+
+        Raises:
+            KernelError: not within 2 s (ETIMEDOUT).
+        """
+        a, b = self._namespaces
+        with _sockets(a, b, None) as (route_a, route_b):
+            _Side(self.spec.a, a, route_a).await_operational()
+            _Side(self.spec.b, b, route_b).await_operational()
+
     def close(self) -> None:
         """Remove both ends, done when it returns. Idempotent; fine if they are gone already."""
         index, self._index = self._index, -1
