@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The account of every frame: pure arithmetic over counts that others took.
 
-A ledger is a chain of hops. Each hop counts what entered it, names the fates of what ended there, and counts what
-it handed on. Two sums must hold: within a hop, entered = fates + onward; between hops, onward = what the next one
-counted itself. Each difference is kept with its sign where it arose, and the total is the sum of their absolute
-values, so that a frame lost here and a frame too many there never cancel.
+A ledger is a chain of hops. Each hop counts what entered it, names the fates of what ended there, and counts
+what it handed on. Two sums must hold: within a hop, entered = fates + onward; between hops, onward = what the
+next one counted itself. Each difference is kept with its sign where it arose, and the total is the sum of the
+absolute values, so that a frame lost here and a frame too many there never cancel.
 
 Imports nothing of ours, so that it can be tested, and trusted, alone.
 """

@@ -171,7 +171,7 @@ def test_whatever_the_chain_a_true_account_balances(ledger: Ledger) -> None:
 
 
 @given(balanced_ledgers(), st.data())
-def test_any_one_count_that_is_wrong_breaks_the_balance(ledger: Ledger, data: st.DataObject) -> None:
+def test_any_wrong_count_breaks_the_balance(ledger: Ledger, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(ledger.hops) - 1))
     wrong = data.draw(st.integers(1, 10**6))
     hop = ledger.hops[index]
@@ -188,7 +188,7 @@ def test_any_one_count_that_is_wrong_breaks_the_balance(ledger: Ledger, data: st
     first = broken.first_break()
     assert first is not None
     assert hop.name in first.place
-    # entered and onward are seen from both sides: the same frames are missing at one and too many at the other
+    # entered and onward are seen from both sides: missing at the one, too many at the other
     assert broken.unaccounted == (wrong if isinstance(field, int) else 2 * wrong)
 
 
