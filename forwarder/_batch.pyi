@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The C core as Python sees it; this stub is its documentation of record.
+
+The GIL is released while a loop runs. Sizes are in bytes unless a name says otherwise.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypedDict
+
+from typing_extensions import Buffer
+
+COUNTERS: tuple[str, ...]
+"""Names of the counters, in their order in memory (csrc/counters.h says what each counts)."""
+
+BATCH_MAX: int
+"""Most packets that one batch may hold."""
+
+DROP: int
+"""Verdict 0: the frame goes back to the pool, counted as `dropped`."""
+BACK: int
+"""Verdict 1: out of the interface and queue that it came from."""
+FORWARD: int
+"""Verdict 2: out of the other interface; `not_matched` where the loop has none."""
+NOT_MATCHED: int
+"""Verdict 3 (and any higher number): dropped, counted as `not_matched`."""
+
+Port = tuple[int, int, int, int, int, bool, bool]
+"""(socket fd, addresses of the ring structs fill, completion, rx, tx; bound with need_wakeup; receives).
+
+The ring structs are libxdp's (`struct xsk_ring_prod`/`xsk_ring_cons`) and must outlive the loop.
+"""
+
+class Audit(TypedDict):
+    """Where every frame is.
+
+    `pool + fill + rx + tx + completion + kernel_receive + kernel_transmit = frames` where `conserved`.
+    `kernel_*` are counted (given minus come back minus what the rings hold), `unseen` is what a walk of
+    pool and rings did not find: the two must agree, with no frame seen twice.
+    """
+
+    frames: int
+    pool: int
+    fill: int
+    rx: int
+    tx: int
+    completion: int
+    kernel_receive: int
+    kernel_transmit: int
+    unseen: int
+    duplicates: int
+    invalid: int
+    stable: bool
+    conserved: bool
+
+class Loop:
+    """One loop over one UMEM and one or two ports that share it.
+
+    Args:
+        umem: the UMEM's memory, writable; held until `close`.
+        frame_size: bytes a frame, a power of two; `len(umem) // frame_size` frames begin in the pool.
+        ports: the socket that receives, and at most one other.
+        counters: `len(COUNTERS)` 64-bit values, 8-byte aligned, writable; others may map them.
+        batch: most packets taken at once, 1 to BATCH_MAX.
+        stop_fd: readable means stop (an eventfd); -1 for none.
+        no_fill: fault switch for tests, the kernel is never given a frame to receive into.
+        no_receive: fault switch for tests, the RX ring is never read.
+        check_owners: keep a table of each frame's owner; violations are counted and the first described.
+        decide: called as `decide(n)` once a batch, with the GIL: `descriptors` then begins with `n`
+            `struct xdp_desc` (u64 addr, u32 len, u32 options), and `verdicts` is to hold `n` verdicts when
+            it returns. addr and len may be changed within the frame. An exception drops the batch and ends
+            `run`.
+        descriptors: 16 * batch bytes, for `decide`.
+        verdicts: batch bytes, for `decide`.
+        action: "drop", "echo", "forward" or "respond", used without `decide`.
+        source_mac: forward: written into each packet; empty: left as it is.
+        destination_mac: likewise.
+        mac: respond: our address.
+        ipv4: respond: our addresses, 4 bytes each, at most 8.
+        ipv6: respond: our addresses, 16 bytes each, at most 8.
+
+    Raises:
+        ValueError: a size, count or name that cannot be.
+    """
+
+    def __init__(
+        self,
+        umem: Buffer,
+        frame_size: int,
+        ports: tuple[Port, ...],
+        counters: Buffer,
+        *,
+        batch: int = 64,
+        stop_fd: int = -1,
+        no_fill: bool = False,
+        no_receive: bool = False,
+        check_owners: bool = False,
+        decide: Callable[[int], object] | None = None,
+        descriptors: Buffer = ...,
+        verdicts: Buffer = ...,
+        action: str = "drop",
+        source_mac: Buffer = b"",
+        destination_mac: Buffer = b"",
+        mac: Buffer = b"",
+        ipv4: Buffer = b"",
+        ipv6: Buffer = b"",
+    ) -> None: ...
+    def run(self, max_ms: int) -> Literal["time", "stopped", "interrupted"]:
+        """Runs for at most about `max_ms` milliseconds; 0 does one round and fills the fill ring.
+
+        Returns early on `stop` and on a signal, whose Python handlers then run in the main thread.
+
+        Raises:
+            ValueError: the loop is closed.
+            RuntimeError: another thread is in `run`.
+            Exception: what `decide` raised.
+        """
+
+    def stop(self) -> None:
+        """Makes `run` return, now and from now on; safe from any thread. A sleeping loop needs `stop_fd`."""
+
+    def drain(self, max_ms: int) -> int:
+        """Sends what is queued and reaps what completes; returns the frames still on the TX side."""
+
+    def audit(self, max_ms: int) -> Audit:
+        """Finds every frame; repeats for `max_ms` milliseconds while packets still move the rings."""
+
+    @property
+    def violation(self) -> str | None:
+        """The first violation of a frame's ownership, in words; None without `check_owners` or violation."""
+
+    def close(self) -> None:
+        """Releases the buffers. May be called again.
+
+        Raises:
+            RuntimeError: the loop is running.
+        """
+
+def act(
+    packet: Buffer,
+    action: str,
+    *,
+    source_mac: Buffer = b"",
+    destination_mac: Buffer = b"",
+    mac: Buffer = b"",
+    ipv4: Buffer = b"",
+    ipv6: Buffer = b"",
+) -> int:
+    """Applies an action to one packet in place, as the loop would; returns the verdict."""
+
+def address(memory: Buffer) -> int:
+    """Where a writable buffer lies in memory; valid while the buffer is kept."""

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The counters of one loop, named once: C counts by enum, Python reads the same list by name.
+ *
+ * They live in memory that others may map, so each is written by one thread and read by any.
+ * What a test may rely on:
+ *   rx_packets = dropped + not_matched + tx_ring_full + callback_failed + tx_packets
+ *   tx_packets = tx_completed + what the TX side still holds
+ */
+#ifndef FORWARDER_COUNTERS_H
+#define FORWARDER_COUNTERS_H
+
+#include <stdint.h>
+
+#define FORWARDER_COUNTERS(X)                                                                      \
+	X(rx_packets) /* taken from an RX ring */                                                  \
+	X(rx_bytes)                                                                                \
+	X(rx_batches)	   /* peeks that gave at least one packet */                               \
+	X(rx_invalid)	   /* RX descriptors that point outside the UMEM: a broken ring */         \
+	X(dropped)	   /* the action decided so */                                             \
+	X(not_matched)	   /* the action cannot handle it, so it was dropped */                    \
+	X(tx_ring_full)	   /* had to be dropped: the kernel took nothing off the TX ring */        \
+	X(callback_failed) /* the Python function raised: its batch was dropped */                 \
+	X(tx_packets)	   /* put into a TX ring */                                                \
+	X(tx_bytes)                                                                                \
+	X(tx_completed) /* came back through a completion ring: sent, or given up */               \
+	X(tx_invalid)	/* completions that point outside the UMEM: a broken ring */               \
+	X(tx_kicks)	/* sendto() */                                                             \
+	X(tx_eagain)	/* kernel's TX budget used up, or completion ring full; retried */         \
+	X(tx_ebusy)	/* the device dropped one packet; its frame is returned */                 \
+	X(tx_enobufs)                                                                              \
+	X(tx_enetdown)                                                                             \
+	X(tx_enxio)                                                                                \
+	X(tx_other)                                                                                \
+	X(fill_produced) /* frames given to the kernel to receive into */                          \
+	X(fill_kicks)	 /* recvfrom() because the fill ring asked to be woken */                  \
+	X(fill_refused)	 /* such a call failed with anything but EAGAIN */                         \
+	X(poll_calls)                                                                              \
+	X(poll_wakeups) /* poll() said that something can be read */                               \
+	X(poll_timeouts)                                                                           \
+	X(poll_interrupted) /* EINTR */                                                            \
+	X(poll_failed)                                                                             \
+	X(syscalls) /* all system calls of the loop, except reading the clock */                   \
+	X(iterations)                                                                              \
+	X(idle)	     /* iterations that moved nothing */                                           \
+	X(callbacks) /* calls of the Python function */                                            \
+	X(answered_arp)                                                                            \
+	X(answered_icmp)                                                                           \
+	X(answered_icmpv6)                                                                         \
+	X(answered_neighbour) /* IPv6 neighbour solicitations */                                   \
+	X(answered_udp)                                                                            \
+	X(owner_violations) /* a frame was not where its owner table said; 0 in a sound loop */
+
+enum counter {
+#define X(name) COUNT_##name,
+	FORWARDER_COUNTERS(X)
+#undef X
+		COUNTERS
+};
+
+/* Readers in other processes must never see a torn value; one writer needs no locked add. */
+static inline void count(uint64_t *counters, enum counter which, uint64_t n)
+{
+	__atomic_store_n(&counters[which], counters[which] + n, __ATOMIC_RELAXED);
+}
+
+#endif

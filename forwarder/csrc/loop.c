@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <time.h>
+
+#define POLL_MAX_MS	    100 /* a lost wakeup costs this, not for ever */
+#define POLL_OUTSTANDING_MS 10	/* while frames wait for completion, which wakes nobody */
+#define POLL_REFUSED_MS	    1	/* the kernel refused to send: try again soon */
+#define CLOCK_EVERY	    256 /* busy iterations between two looks at the clock */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+void loop_stop(struct loop *loop)
+{
+	__atomic_store_n(&loop->stop, 1, __ATOMIC_RELEASE);
+}
+
+static bool is_stopped(struct loop *loop)
+{
+	return __atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE);
+}
+
+static void drop(struct loop *loop, uint64_t chunk)
+{
+	frames_put(&loop->pool, chunk, FRAME_HAND, "drop");
+}
+
+/* `decide` may have written anything: a packet must still lie in the chunk that it came in. */
+static bool lies_in_chunk(const struct loop *loop, const struct xdp_desc *packet, uint64_t chunk)
+{
+	uint64_t offset = packet->addr - chunk;
+
+	return offset < loop->pool.frame_size && packet->len &&
+	       packet->len <= loop->pool.frame_size - offset;
+}
+
+/* Sends out of one port what `verdict` says of this batch. */
+static void send_verdict(struct loop *loop, uint32_t n, enum verdict verdict, struct port *port)
+{
+	uint32_t chosen = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (loop->verdicts[i] == verdict)
+			loop->out[chosen++] = loop->packets[i];
+	if (!chosen)
+		return;
+	uint32_t queued = port_transmit(port, &loop->pool, loop->out, chosen, loop->counters);
+	for (uint32_t i = queued; i < chosen; i++)
+		drop(loop, frames_chunk(&loop->pool, loop->out[i].addr));
+	count(loop->counters, COUNT_tx_ring_full, chosen - queued);
+	if (port_tx_pending(port) >= loop->batch)
+		port_flush(port, &loop->pool, loop->counters);
+}
+
+static void apply_verdicts(struct loop *loop, uint32_t from, uint32_t n)
+{
+	struct port *back = &loop->ports[from];
+	struct port *other = loop->port_count > 1 ? &loop->ports[1 - from] : NULL;
+	uint32_t dropped = 0, not_matched = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint8_t verdict = loop->verdicts[i];
+		bool sends = verdict == VERDICT_BACK || (verdict == VERDICT_FORWARD && other);
+
+		if (sends && lies_in_chunk(loop, &loop->packets[i], loop->chunks[i]))
+			continue;
+		if (verdict == VERDICT_DROP)
+			dropped++;
+		else
+			not_matched++;
+		loop->verdicts[i] = VERDICT_DROP;
+		drop(loop, loop->chunks[i]);
+	}
+	count(loop->counters, COUNT_dropped, dropped);
+	count(loop->counters, COUNT_not_matched, not_matched);
+	send_verdict(loop, n, VERDICT_BACK, back);
+	if (other)
+		send_verdict(loop, n, VERDICT_FORWARD, other);
+}
+
+static int handle_batch(struct loop *loop, uint32_t from, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		loop->chunks[i] = frames_chunk(&loop->pool, loop->packets[i].addr);
+	if (!loop->decide) {
+		for (uint32_t i = 0; i < n; i++)
+			loop->verdicts[i] = (uint8_t)action_apply(
+				&loop->action, loop->umem + loop->packets[i].addr,
+				loop->packets[i].len, loop->counters);
+	} else {
+		count(loop->counters, COUNT_callbacks, 1);
+		if (loop->decide(loop->context, loop->packets, n, loop->verdicts)) {
+			for (uint32_t i = 0; i < n; i++)
+				drop(loop, loop->chunks[i]);
+			count(loop->counters, COUNT_callback_failed, n);
+			return -1;
+		}
+	}
+	apply_verdicts(loop, from, n);
+	return 0;
+}
+
+static void refill(struct loop *loop, struct port *port, uint32_t least)
+{
+	if (!loop->no_fill && port_fill(port, &loop->pool, least, loop->counters))
+		port_kick_fill(port, loop->counters);
+}
+
+/* The pool's own count is private memory; the counter is what others see. */
+static void publish_violations(struct loop *loop)
+{
+	uint64_t seen = loop->counters[COUNT_owner_violations];
+
+	count(loop->counters, COUNT_owner_violations, loop->pool.violation.total - seen);
+}
+
+int loop_step(struct loop *loop)
+{
+	uint32_t moved = 0;
+
+	for (uint32_t i = 0; i < loop->port_count; i++) {
+		struct port *port = &loop->ports[i];
+		uint32_t n = 0;
+
+		moved += port_reap(port, &loop->pool, loop->counters);
+		refill(loop, port, loop->batch);
+		if (port->receive && !loop->no_receive)
+			n = port_receive(port, &loop->pool, loop->packets, loop->batch,
+					 loop->counters);
+		if (n && handle_batch(loop, i, n))
+			return -1;
+		moved += n;
+	}
+	publish_violations(loop);
+	return moved > 0;
+}
+
+/* Before sleeping: partial batches go out and every free frame is where packets can use it. */
+static void settle(struct loop *loop)
+{
+	for (uint32_t i = 0; i < loop->port_count; i++) {
+		struct port *port = &loop->ports[i];
+
+		port_flush(port, &loop->pool, loop->counters);
+		refill(loop, port, 1);
+		if (!loop->no_fill)
+			port_kick_fill(port, loop->counters);
+	}
+}
+
+static int poll_timeout(const struct loop *loop, uint64_t remaining_ns)
+{
+	uint64_t ms = (remaining_ns + 999999) / 1000000;
+
+	if (ms > POLL_MAX_MS)
+		ms = POLL_MAX_MS;
+	for (uint32_t i = 0; i < loop->port_count; i++) {
+		const struct port *port = &loop->ports[i];
+
+		if (port_tx_pending(port) && ms > POLL_REFUSED_MS)
+			ms = POLL_REFUSED_MS;
+		if (port->transmitting && ms > POLL_OUTSTANDING_MS)
+			ms = POLL_OUTSTANDING_MS;
+	}
+	return (int)ms;
+}
+
+/* Returns true when a signal came. */
+static bool sleep_in_poll(struct loop *loop, uint64_t remaining_ns)
+{
+	struct pollfd fds[LOOP_PORTS + 1];
+	nfds_t n = 0;
+
+	for (uint32_t i = 0; i < loop->port_count; i++)
+		/* An unread RX ring stays readable: with the fault switch poll would not sleep. */
+		if (loop->ports[i].receive && !loop->no_receive)
+			fds[n++] = (struct pollfd){.fd = loop->ports[i].fd, .events = POLLIN};
+	if (loop->stop_fd >= 0)
+		fds[n++] = (struct pollfd){.fd = loop->stop_fd, .events = POLLIN};
+	count(loop->counters, COUNT_syscalls, 1);
+	count(loop->counters, COUNT_poll_calls, 1);
+	int ready = poll(fds, n, poll_timeout(loop, remaining_ns));
+	if (ready < 0 && errno == EINTR) {
+		count(loop->counters, COUNT_poll_interrupted, 1);
+		return true;
+	}
+	count(loop->counters,
+	      ready < 0	   ? COUNT_poll_failed
+	      : ready == 0 ? COUNT_poll_timeouts
+			   : COUNT_poll_wakeups,
+	      1);
+	if (ready > 0 && loop->stop_fd >= 0 && fds[n - 1].revents)
+		loop_stop(loop);
+	return false;
+}
+
+enum loop_end loop_run(struct loop *loop, uint64_t max_ns)
+{
+	uint64_t deadline = now_ns() + max_ns;
+	uint64_t remaining = max_ns;
+	uint32_t busy = 0;
+
+	for (;;) {
+		if (is_stopped(loop))
+			return LOOP_STOPPED;
+		int moved = loop_step(loop);
+		count(loop->counters, COUNT_iterations, 1);
+		if (moved < 0)
+			return LOOP_FAILED;
+		if (!moved) {
+			count(loop->counters, COUNT_idle, 1);
+			settle(loop);
+			if (sleep_in_poll(loop, remaining))
+				return LOOP_INTERRUPTED;
+		}
+		if (!moved || ++busy % CLOCK_EVERY == 0) {
+			uint64_t now = now_ns();
+
+			if (now >= deadline)
+				return LOOP_TIME;
+			remaining = deadline - now;
+		}
+	}
+}
+
+static void nap(void)
+{
+	const struct timespec pause = {.tv_nsec = 100000};
+
+	nanosleep(&pause, NULL);
+}
+
+uint64_t loop_drain(struct loop *loop, uint64_t max_ns)
+{
+	uint64_t deadline = now_ns() + max_ns;
+
+	for (;;) {
+		uint64_t left = 0;
+
+		for (uint32_t i = 0; i < loop->port_count; i++) {
+			port_flush(&loop->ports[i], &loop->pool, loop->counters);
+			left += loop->ports[i].transmitting;
+		}
+		publish_violations(loop);
+		if (!left || now_ns() >= deadline)
+			return left;
+		nap();
+	}
+}
+
+void loop_audit(struct loop *loop, uint64_t max_ns, struct audit *audit)
+{
+	uint64_t deadline = now_ns() + max_ns;
+
+	for (;;) {
+		audit_walk(&loop->pool, loop->ports, loop->port_count, loop->seen, audit);
+		/* Packets that still arrive move frames under the walk; their rings are full soon.
+		 */
+		if ((audit->stable && audit->conserved) || now_ns() >= deadline)
+			return;
+		nap();
+	}
+}

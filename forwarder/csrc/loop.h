@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The loop: receive a batch, decide, transmit or free, refill, and sleep in poll() when idle.
+ *
+ * Knows nothing of Python; a decision that C does not take comes from `decide`, once a batch.
+ */
+#ifndef FORWARDER_LOOP_H
+#define FORWARDER_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actions.h"
+#include "audit.h"
+#include "counters.h"
+#include "frames.h"
+#include "port.h"
+
+#define LOOP_PORTS     2
+#define LOOP_BATCH_MAX 1024
+
+enum loop_end {
+	LOOP_TIME,	  /* the time given is over */
+	LOOP_STOPPED,	  /* loop_stop() */
+	LOOP_INTERRUPTED, /* a signal: the caller's handlers want to run */
+	LOOP_FAILED,	  /* `decide` failed */
+};
+
+/*
+ * Fills `verdicts` for the `n` packets in `packets` and may change their bytes, length and address
+ * within their chunk. Returns 0, or -1 to end the loop; the batch is then dropped.
+ */
+typedef int (*loop_decide)(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts);
+
+struct loop {
+	uint8_t *umem;
+	struct frame_pool pool;
+	struct port ports[LOOP_PORTS];
+	uint32_t port_count;
+	uint32_t batch;
+	struct action action;
+	loop_decide decide; /* NULL: `action` decides */
+	void *context;
+	uint64_t *counters;
+	int stop_fd;	 /* readable: stop; -1: none */
+	bool no_fill;	 /* fault switch: the kernel is never given a frame */
+	bool no_receive; /* fault switch: the RX ring is never read */
+	int stop;	 /* set by loop_stop() from any thread */
+	uint8_t *seen;	 /* scratch of the audit */
+	struct xdp_desc packets[LOOP_BATCH_MAX];
+	struct xdp_desc out[LOOP_BATCH_MAX];
+	uint64_t chunks[LOOP_BATCH_MAX];
+	uint8_t verdicts[LOOP_BATCH_MAX];
+};
+
+enum loop_end loop_run(struct loop *loop, uint64_t max_ns);
+
+/* One round without poll(); returns whether anything moved, or -1 where `decide` failed. */
+int loop_step(struct loop *loop);
+
+/* Asks a running loop to return; safe from another thread. poll() needs `stop_fd` to notice. */
+void loop_stop(struct loop *loop);
+
+/* Sends and reaps until no frame is on the TX side or the time is over; returns how many are. */
+uint64_t loop_drain(struct loop *loop, uint64_t max_ns);
+
+/* Walks until the rings stand still and the books agree, or the time is over. */
+void loop_audit(struct loop *loop, uint64_t max_ns, struct audit *audit);
+
+#endif
