@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What the kernel knows of a network device, asked by ioctl.
+
+Not by /sys/class/net: sysfs shows the devices of the namespace that mounted it, not of ours.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import socket
+import struct
+from pathlib import Path
+
+from xdp.pyxdp.errors import InputError
+
+IFNAMSIZ = 16
+# linux/sockios.h and linux/ethtool.h
+SIOCGIFADDR = 0x8915
+SIOCGIFHWADDR = 0x8927
+SIOCETHTOOL = 0x8946
+ETHTOOL_GCHANNELS = 0x3C
+
+
+def _ask(request: int, name: str, argument: bytes = b"") -> bytes:
+    """One `struct ifreq` ioctl; returns the 24 bytes behind the name."""
+    ifreq = struct.pack("16s24s", name.encode(), argument)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        return fcntl.ioctl(control, request, ifreq)[IFNAMSIZ:]
+
+
+def index(name: str) -> int:
+    """The device's index.
+
+    Raises:
+        InputError: no such device in this network namespace.
+    """
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as error:
+        raise InputError(
+            f"no interface named {name!r} in this network namespace: see `ip link` in the same namespace"
+        ) from error
+
+
+def mac(name: str) -> bytes:
+    """The device's Ethernet address, 6 bytes."""
+    return _ask(SIOCGIFHWADDR, name)[2:8]
+
+
+def ipv4(name: str) -> bytes | None:
+    """The device's first IPv4 address, 4 bytes; None where it has none."""
+    try:
+        return _ask(SIOCGIFADDR, name)[4:8]
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return None
+        raise
+
+
+def ipv6(name: str) -> list[bytes]:
+    """The device's IPv6 addresses, 16 bytes each."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:  # a kernel without IPv6
+        return []
+    fields = (line.split() for line in lines)
+    return [bytes.fromhex(field[0]) for field in fields if field[-1] == name]
+
+
+def queues(name: str) -> int | None:
+    """Number of queues that the device has in use now; None where its driver does not say.
+
+    The larger of RX and TX queues, as the kernel's own check at bind takes it (xp_assign_dev,
+    net/xdp/xsk_buff_pool.c).
+    """
+    # struct ethtool_channels: cmd, max {rx, tx, other, combined}, now {rx, tx, other, combined}
+    channels = array.array("I", [ETHTOOL_GCHANNELS, *[0] * 8])
+    try:
+        _ask(SIOCETHTOOL, name, struct.pack("P", channels.buffer_info()[0]))
+    except OSError:
+        return None
+    rx, tx, _other, combined = channels[5:9]
+    return max(rx, tx) + combined or None

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A forwarder from start to end: queues, threads, signals, ready line, live statistics, report."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xdp.pyxdp import kernel
+from xdp.pyxdp.errors import InputError
+
+from .loop import BatchLoop
+from .spec import ForwarderSpec
+from .stats import Counters, Meter
+
+if TYPE_CHECKING:
+    from .loop import BatchFunction
+
+RUN_MS = 1000  # a thread looks up this often even if the eventfd fails to wake it
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+ENDING = {signal.SIGINT, signal.SIGTERM}
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """File descriptors that belong to one run; None for those not given.
+
+    Attributes:
+        xskmap: an XSKMAP to enter.
+        ready: gets one JSON line when packets can come, or says why not.
+        report: gets the final JSON line.
+        counters: a memfd to keep the live counters in.
+    """
+
+    xskmap: int | None = None
+    ready: int | None = None
+    report: int | None = None
+    counters: int | None = None
+
+
+class Forwarder:
+    """All queues of one spec in this process, a thread each; the calling thread waits for signals.
+
+    Args:
+        spec: what to do.
+        descriptors: where to enter and to report to.
+        function: the Python function of the action "python".
+
+    Raises:
+        InputError: something given cannot be used.
+        KernelError: the kernel refused.
+    """
+
+    def __init__(
+        self, spec: ForwarderSpec, descriptors: Descriptors, function: BatchFunction | None = None
+    ) -> None:
+        self.spec = spec
+        self._descriptors = descriptors
+        self._failures: list[BaseException] = []
+        self._threads: list[threading.Thread] = []
+        self._undo = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_error:
+            xskmap = _open_xskmap(spec, descriptors, on_error)
+            self.counters = Counters(len(spec.queues), descriptors.counters)
+            on_error.callback(self.counters.close)
+            self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC) if hasattr(os, "eventfd") else -1
+            on_error.callback(self._close_stop_fd)
+            self.loops: list[BatchLoop] = []
+            for queue in range(len(spec.queues)):
+                block = on_error.enter_context(self.counters.block(queue))
+                loop = BatchLoop(spec, queue, block, function=function, stop_fd=self._stop_fd)
+                self.loops.append(on_error.enter_context(loop))
+            if xskmap is not None:
+                for loop in self.loops:
+                    loop.enter(xskmap)
+            self._undo.push(on_error.pop_all())
+
+    def _close_stop_fd(self) -> None:
+        if self._stop_fd >= 0:
+            os.close(self._stop_fd)
+
+    def start(self) -> None:
+        """Starts a thread a queue."""
+        self._started_ns = time.monotonic_ns()
+        for place, loop in enumerate(self.loops):
+            cpu = self.spec.cpus[place] if self.spec.cpus else None
+            thread = threading.Thread(target=self._work, args=(loop, cpu), name=f"queue-{loop.queue}")
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self, loop: BatchLoop, cpu: int | None) -> None:
+        try:
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+            while loop.run(RUN_MS) != "stopped":
+                pass
+        except BaseException as error:  # noqa: BLE001 (handed to the main thread, which re-raises it)
+            self._failures.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def ready(self) -> dict[str, Any]:
+        """The ready line."""
+        return {
+            "ready": True,
+            "pid": os.getpid(),
+            "in_xskmap": bool(self.spec.xskmap) or self._descriptors.xskmap is not None,
+            "sockets": self._granted(),
+        }
+
+    def _granted(self) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(granted) for loop in self.loops for granted in loop.granted]
+
+    def wait(self) -> None:
+        """Prints the statistics until SIGINT or SIGTERM (which must be blocked), or the duration is over."""
+        meter = Meter()
+        now = time.monotonic()
+        end = now + self.spec.duration if self.spec.duration else float("inf")
+        line_at = now + self.spec.interval if self.spec.interval else float("inf")
+        while now < end:
+            pause = min(end, line_at) - now
+            if signal.sigtimedwait(ENDING, min(max(pause, 0), 3600)):
+                return
+            now = time.monotonic()
+            if now >= line_at:
+                line_at += self.spec.interval
+                total = self.counters.total()
+                _print(meter.line(total["rx_packets"], total["rx_bytes"], now))
+
+    def stop(self) -> dict[str, Any]:
+        """Stops all threads, sends what is queued, finds every frame; returns the report.
+
+        Raises:
+            Exception: what ended a thread.
+        """
+        for loop in self.loops:
+            loop.stop()
+        if self._stop_fd >= 0:
+            os.eventfd_write(self._stop_fd, 1)
+        for thread in self._threads:
+            thread.join()
+        duration_ns = time.monotonic_ns() - self._started_ns
+        if self._failures:
+            raise self._failures[0]
+        frames = [loop.settle() for loop in self.loops]
+        return {
+            "counters": self.counters.total(),
+            "per_queue": [
+                {"queue": loop.queue, "counters": self.counters.queue(place), "frames": frames[place]}
+                for place, loop in enumerate(self.loops)
+            ],
+            "xdp_statistics": [entry for loop in self.loops for entry in loop.statistics()],
+            "frames": _sum_frames(frames),
+            "granted": self._granted(),
+            "duration_ns": duration_ns,
+            "config": dataclasses.asdict(self.spec),
+        }
+
+    def close(self) -> None:
+        """Closes everything; may be called again."""
+        self._undo.close()
+
+
+def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
+    """Runs a forwarder until a signal ends it; returns the exit code (1: a frame was lost by ourselves).
+
+    Raises:
+        InputError: something given cannot be used.
+        KernelError: the kernel refused.
+        Exception: what the user's Python function raised.
+    """
+    # Blocked before any thread exists, so that only sigtimedwait() ever sees them: no handler, no race.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        if spec.parent_death_signal:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        for cpu in spec.cpus:
+            if cpu not in os.sched_getaffinity(0):
+                raise InputError(f"--cpu {cpu}: this process may use {sorted(os.sched_getaffinity(0))}")
+        forwarder = Forwarder(spec, descriptors, _load_function(spec.python) if spec.python else None)
+        try:
+            forwarder.start()
+            try:
+                write_line(descriptors.ready, forwarder.ready())
+                forwarder.wait()
+            finally:
+                report = forwarder.stop()
+        finally:
+            forwarder.close()
+    finally:
+        while signal.sigtimedwait(ENDING, 0):  # a second Ctrl-C is not for whoever runs next
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    write_line(descriptors.report, report)
+    _print(json.dumps(report))
+    if report["frames"]["conserved"]:
+        return 0
+    print(f"xdplab: frames are not conserved: {json.dumps(report['frames'])}", file=sys.stderr)
+    return 1
+
+
+def write_line(fd: int | None, message: dict[str, Any]) -> None:
+    """One JSON line to a file descriptor; whoever closed its other end does not want it."""
+    if fd is None:
+        return
+    with contextlib.suppress(BrokenPipeError):
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(fd, data) :]
+
+
+def _print(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(line, flush=True)
+
+
+def _open_xskmap(spec: ForwarderSpec, descriptors: Descriptors, undo: contextlib.ExitStack) -> int | None:
+    fd = descriptors.xskmap
+    if spec.xskmap and fd is not None:
+        raise InputError("give --xskmap or --xskmap-fd, not both")
+    if spec.xskmap:
+        fd = kernel.open_pin(spec.xskmap)
+        undo.callback(os.close, fd)
+    if fd is None:
+        return None
+    name = f"--xskmap {spec.xskmap}" if spec.xskmap else f"--xskmap-fd {fd}"
+    try:
+        info = kernel.map_info(fd)
+    except InputError as error:
+        raise InputError(
+            f"{name} is no BPF map: give the XSKMAP of the program on {spec.interface}"
+        ) from error
+    if info.type != kernel.MapType.XSKMAP:
+        raise InputError(f"{name} is the map {info.name!r} of another type: give an XSKMAP")
+    if max(spec.queues) >= info.max_entries:
+        raise InputError(
+            f"{name} has {info.max_entries} slots, too few for queue {max(spec.queues)}: make the map larger"
+        )
+    return fd
+
+
+def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:
+    numbers = [key for key, value in queues[0].items() if isinstance(value, int) and key != "queue"]
+    total: dict[str, Any] = {key: sum(queue[key] for queue in queues) for key in numbers}
+    for key in ("stable", "conserved"):
+        total[key] = all(queue[key] for queue in queues)
+    # A violation of ownership is a frame in two places at one time, even if the end looks sound.
+    total["violation"] = next((queue["violation"] for queue in queues if queue["violation"]), None)
+    total["conserved"] = total["conserved"] and total["violation"] is None
+    return total
+
+
+def _load_function(name: str) -> BatchFunction:
+    import importlib
+
+    module_name, _, function_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does, so that a function beside the user is found
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"--python {name}: {error}") from error
+    if not callable(function):
+        raise InputError(f"--python {name}: it is no function")
+    return function  # type: ignore[no-any-return]  # the user's; its answers are checked in each batch

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What a forwarder is asked to do, as a value: printable, comparable, saved with each result."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from xdp.pyxdp.errors import InputError
+
+ACTIONS = ("drop", "echo", "forward", "respond", "python")
+BINDINGS = ("auto", "copy", "zero-copy")
+BATCH_MAX = 1024  # LOOP_BATCH_MAX, csrc/loop.h
+RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
+ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
+NAME_MAX = 15  # IFNAMSIZ - 1
+
+
+@dataclass(frozen=True)
+class ForwarderSpec:
+    """One forwarder process: queues of one interface, one action.
+
+    Attributes:
+        interface: device to receive on, in the process's network namespace.
+        queues: its queues; each gets a thread, a UMEM and a socket of its own.
+        action: "drop", "echo", "forward", "respond" or "python".
+        python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
+        out: device to send out of, for "forward" and for verdict 2 of a Python function.
+        set_src_mac: forward writes this source address; "" leaves it.
+        set_dst_mac: forward writes this destination address; "" leaves it.
+        respond_mac: who "respond" is; "" for the interface's own.
+        respond_ip: addresses that "respond" answers for, IPv4 and IPv6; none for the interface's own.
+        xskmap: path of a pinned XSKMAP to enter; "" for none.
+        binding: "copy", "zero-copy", or "auto" for the best that the kernel grants.
+        batch: most packets moved at once.
+        frames: frames in each queue's UMEM.
+        frame_size: bytes a frame.
+        headroom: bytes left free in front of each packet, beyond XDP's own 256.
+        rx_size, tx_size, fill_size, completion_size: entries of the rings, powers of two.
+        need_wakeup: wake the kernel only when it asks for it.
+        hugepages: UMEM on 2 MiB pages.
+        cpus: the CPU of each queue's thread, in the order of `queues`; empty: not pinned.
+        check_owners: keep a table of every frame's owner and report violations.
+        interval: seconds between two lines of statistics; 0 prints none.
+        duration: seconds to run; 0 for until a signal.
+        parent_death_signal: be killed when the parent's *thread* that started us ends.
+        pause_receive: for tests: packets are never taken off the RX ring.
+        no_fill: for tests: the kernel is never given a frame to receive into.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+
+    interface: str
+    queues: tuple[int, ...] = (0,)
+    action: str = "drop"
+    python: str = ""
+    out: str = ""
+    set_src_mac: str = ""
+    set_dst_mac: str = ""
+    respond_mac: str = ""
+    respond_ip: tuple[str, ...] = ()
+    xskmap: str = ""
+    binding: str = "auto"
+    batch: int = 64
+    frames: int = 4096
+    frame_size: int = 2048
+    headroom: int = 0
+    rx_size: int = 2048
+    tx_size: int = 2048
+    fill_size: int = 2048
+    completion_size: int = 2048
+    need_wakeup: bool = True
+    hugepages: bool = False
+    cpus: tuple[int, ...] = ()
+    check_owners: bool = False
+    interval: float = 1.0
+    duration: float = 0.0
+    parent_death_signal: bool = False
+    pause_receive: bool = False
+    no_fill: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        self._check_action()
+        self._check_sizes()
+
+    def _check_names(self) -> None:
+        for option, name in (("--interface", self.interface), ("--out", self.out)):
+            if option == "--interface" and not name:
+                raise InputError("name the interface to receive on with --interface")
+            if len(name) > NAME_MAX:
+                raise InputError(f"{option} {name!r}: an interface's name has at most {NAME_MAX} characters")
+        if not self.queues or len(set(self.queues)) != len(self.queues):
+            raise InputError(f"--queue {_list(self.queues)}: name each queue once")
+        if min(self.queues) < 0:
+            raise InputError(f"--queue {min(self.queues)}: queues count from 0")
+        if self.cpus and len(self.cpus) != len(self.queues):
+            raise InputError(
+                f"--cpu {_list(self.cpus)}: give one CPU for each of {len(self.queues)} queue(s), or none"
+            )
+
+    def _check_action(self) -> None:
+        if self.action not in ACTIONS:
+            raise InputError(f"--action {self.action}: choose one of {', '.join(ACTIONS)}")
+        if self.action == "forward" and not self.out:
+            raise InputError("--action forward needs --out, the interface to send out of")
+        if (self.action == "python") != bool(self.python):
+            raise InputError("--action python and --python MODULE:FUNCTION belong together")
+        if self.python and not re.fullmatch(r"[\w.]+:\w+", self.python):
+            raise InputError(f"--python {self.python}: write MODULE:FUNCTION")
+        for option, address in (
+            ("--set-src-mac", self.set_src_mac),
+            ("--set-dst-mac", self.set_dst_mac),
+            ("--respond-mac", self.respond_mac),
+        ):
+            mac_bytes(address, option)
+        ip_bytes(self.respond_ip)
+        if self.binding not in BINDINGS:
+            raise InputError(f"binding {self.binding!r}: choose one of {', '.join(BINDINGS)}")
+
+    def _check_sizes(self) -> None:
+        if not 1 <= self.batch <= BATCH_MAX:
+            raise InputError(f"--batch {self.batch}: choose 1 to {BATCH_MAX}")
+        for ring in ("rx_size", "tx_size", "fill_size", "completion_size"):
+            size = getattr(self, ring)
+            if not 1 <= size <= RING_MAX or size & (size - 1):
+                option = ring.replace("_", "-")
+                raise InputError(f"--{option} {size}: choose a power of two from 1 to {RING_MAX}")
+        if self.frame_size < 1 or self.frame_size & (self.frame_size - 1):
+            raise InputError(f"--frame-size {self.frame_size}: choose a power of two (2048 or 4096)")
+        if not 1 <= self.frames <= RING_MAX:
+            raise InputError(f"--frames {self.frames}: choose 1 to {RING_MAX}")
+        if not 0 <= self.headroom < self.frame_size:
+            raise InputError(f"--headroom {self.headroom}: choose 0 to less than the frame size")
+        if self.interval < 0 or self.duration < 0:
+            raise InputError("--interval and --duration are seconds, from 0")
+
+    def to_argv(
+        self,
+        *,
+        xskmap_fd: int | None = None,
+        ready_fd: int | None = None,
+        report_fd: int | None = None,
+        counters_fd: int | None = None,
+    ) -> list[str]:
+        """The options that make `forwarder.cli` build this spec again; defaults are left out.
+
+        File descriptors belong to one run, not to the spec: pass them here and to the new process.
+        """
+        argv: list[str] = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            argv += _option(field.name, value)
+        fds = {
+            "--xskmap-fd": xskmap_fd,
+            "--ready-fd": ready_fd,
+            "--report-fd": report_fd,
+            "--counters-fd": counters_fd,
+        }
+        for option, fd in fds.items():
+            if fd is not None:
+                argv += [option, str(fd)]
+        return argv
+
+
+def _option(name: str, value: object) -> list[str]:
+    if name == "binding":
+        return [f"--{value}"]
+    if name == "need_wakeup":
+        return ["--no-need-wakeup"]
+    option = "--" + {"queues": "queue", "cpus": "cpu"}.get(name, name).replace("_", "-")
+    if value is True:
+        return [option]
+    return [option, _list(value) if isinstance(value, tuple) else str(value)]
+
+
+def _list(values: tuple[object, ...]) -> str:
+    return ",".join(str(value) for value in values)
+
+
+def mac_bytes(address: str, option: str) -> bytes:
+    """The 6 bytes of an address written aa:bb:cc:dd:ee:ff; nothing for "".
+
+    Raises:
+        InputError: it is not written so.
+    """
+    if not address:
+        return b""
+    if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", address):
+        raise InputError(f"{option} {address}: write a MAC address as aa:bb:cc:dd:ee:ff")
+    return bytes.fromhex(address.replace(":", ""))
+
+
+def ip_bytes(addresses: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """All IPv4 addresses (4 bytes each) and all IPv6 addresses (16 bytes each), packed.
+
+    Raises:
+        InputError: not an address, or too many.
+    """
+    packed: tuple[list[bytes], list[bytes]] = ([], [])
+    for address in addresses:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError as error:
+            raise InputError(f"--respond-ip {address}: write an IPv4 or IPv6 address") from error
+        packed[parsed.version == 6].append(parsed.packed)
+    if max(map(len, packed)) > ADDRESSES_MAX:
+        raise InputError(f"--respond-ip: at most {ADDRESSES_MAX} addresses of each kind")
+    return b"".join(packed[0]), b"".join(packed[1])
