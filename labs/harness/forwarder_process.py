@@ -75,7 +75,7 @@ class ForwarderProcess(Process):
 
     def counters(self) -> dict[str, int]:
         """The counters as they stand now, from the memory that its loop writes; also after its end."""
-        from forwarder.stats import CountersView  # type: ignore[import-not-found]
+        from forwarder.stats import CountersView
 
         view = CountersView(self._counters_fd)
         try:
