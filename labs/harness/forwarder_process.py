@@ -83,6 +83,9 @@ class ForwarderProcess(Process):
         finally:
             view.close()
 
+    def __enter__(self) -> ForwarderProcess:
+        return self
+
     def close(self) -> None:
         """As for `Process`; the counters are gone afterwards."""
         try:

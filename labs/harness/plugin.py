@@ -7,8 +7,53 @@ from collections.abc import Iterator
 
 import pytest
 
+from labs.harness.fixtures import (
+    attachment,
+    capture,
+    counters,
+    forwarder,
+    forwarder_spec,
+    ledger,
+    netns,
+    pipeline,
+    postmortem,
+    program,
+    program_spec,
+    receiver,
+    run_id,
+    topology,
+    topology_spec,
+    traffic,
+    veth_pair,
+    xdp_mode,
+    xskmap,
+)
 from labs.harness.leaks import holdings, leaked_since
+from labs.harness.postmortem import POSTMORTEM, Postmortem
 from labs.harness.requirements import why_not
+
+# pytest finds fixtures as names of this module.
+__all__ = [
+    "attachment",
+    "capture",
+    "counters",
+    "forwarder",
+    "forwarder_spec",
+    "ledger",
+    "netns",
+    "pipeline",
+    "postmortem",
+    "program",
+    "program_spec",
+    "receiver",
+    "run_id",
+    "topology",
+    "topology_spec",
+    "traffic",
+    "veth_pair",
+    "xdp_mode",
+    "xskmap",
+]
 
 MARKERS = (
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
@@ -73,6 +118,17 @@ def _skip_unless_possible(item: pytest.Item) -> None:
             found = feature(name)
             if not found.available:
                 pytest.skip(f"{name}: {found.reason}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed lab tells what it was and what the kernel held, while all of it still stands."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's Result, untyped here
+    found: Postmortem | None = item.stash.get(POSTMORTEM, None)
+    if report.when == "call" and report.failed and found is not None:
+        for title, text in found.sections():
+            report.sections.append((title, text))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

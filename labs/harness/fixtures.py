@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The fixtures: small, named by nouns, each built on the one before it.
+
+A test asks for what it needs; it overrides a spec (`topology_spec`, `program_spec`, `xdp_mode`,
+`forwarder_spec`) in its own module or class to get another network, program or forwarder.
+All are made anew for each test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from forwarder.spec import ForwarderSpec
+from labs.harness.account import Arrived, account
+from labs.harness.capture import Capture
+from labs.harness.counters import Snapshot
+from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.ledger import Ledger
+from labs.harness.netns import NetNs
+from labs.harness.pipeline import Pipeline, PipelineSpec, attach, start_forwarder
+from labs.harness.postmortem import POSTMORTEM, Postmortem
+from labs.harness.receiver import ReceivedReport, Receiver
+from labs.harness.runs import new_run_id
+from labs.harness.topology import PAIR, Topology, TopologySpec
+from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
+from labs.harness.veth import VethPair, VethSpec
+from xdp.attachment import Attachment, Mode
+from xdp.program import Program, ProgramSpec
+from xdp.xskmap_model import XskMap
+
+
+@pytest.fixture
+def run_id() -> str:
+    """The id of this test's run: namespaces, processes and pins carry it."""
+    return new_run_id()
+
+
+@pytest.fixture
+def postmortem(request: pytest.FixtureRequest) -> Postmortem:
+    """What will be printed if the test fails; fixtures put what they made into it."""
+    found = Postmortem(request.node.name)
+    request.node.stash[POSTMORTEM] = found
+    return found
+
+
+@pytest.fixture
+def netns(run_id: str) -> Iterator[Callable[[str], NetNs]]:
+    """Makes namespaces: `netns("gen")`."""
+    with contextlib.ExitStack() as undo:
+        yield lambda role: undo.enter_context(NetNs(role, run_id))
+
+
+@pytest.fixture
+def veth_pair() -> Iterator[Callable[[VethSpec, NetNs, NetNs], VethPair]]:
+    """Makes veth pairs between namespaces: `veth_pair(VethSpec(…), gen, dut)`."""
+    with contextlib.ExitStack() as undo:
+        yield lambda spec, a, b: undo.enter_context(VethPair(spec, a, b))
+
+
+@pytest.fixture
+def topology_spec() -> TopologySpec:
+    """The network: gen and dut, unless a test overrides it."""
+    return PAIR
+
+
+@pytest.fixture
+def topology(topology_spec: TopologySpec, run_id: str) -> Iterator[Topology]:
+    """The network, built."""
+    with Topology.build(topology_spec, run=run_id) as built:
+        yield built
+
+
+@pytest.fixture
+def program_spec() -> ProgramSpec:
+    """The XDP program: `redirect_udp` for port 4242, unless a test overrides it."""
+    return ProgramSpec("redirect_udp")
+
+
+@pytest.fixture
+def xdp_mode() -> Mode:
+    """How the program is attached: native, unless a test overrides it."""
+    return "native"
+
+
+@pytest.fixture
+def program(program_spec: ProgramSpec) -> Iterator[Program]:
+    """The XDP program, loaded."""
+    with Program.load(program_spec) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def attachment(program: Program, topology: Topology, xdp_mode: Mode) -> Attachment:
+    """The program on the DUT's device dut0."""
+    return attach(program, topology, "dut0", xdp_mode)
+
+
+@pytest.fixture
+def forwarder_spec() -> ForwarderSpec:
+    """The forwarder: `echo` on dut0 with every frame's owner checked, unless a test overrides it."""
+    return ForwarderSpec("dut0", action="echo", check_owners=True)
+
+
+@pytest.fixture
+def forwarder(
+    forwarder_spec: ForwarderSpec, topology: Topology, program: Program, attachment: Attachment
+) -> Iterator[ForwarderProcess]:
+    """The forwarder's process, ready."""
+    with start_forwarder(forwarder_spec, topology, program, attachment.ifname) as process:
+        yield process
+
+
+@pytest.fixture
+def pipeline(
+    topology: Topology,
+    program: Program,
+    attachment: Attachment,
+    forwarder: ForwarderProcess,
+    forwarder_spec: ForwarderSpec,
+    postmortem: Postmortem,
+) -> Iterator[Pipeline]:
+    """All of the above together."""
+    spec = PipelineSpec(topology.spec, program.spec, attachment.asked, forwarder_spec, attachment.ifname)
+    with Pipeline(spec, topology, program, attachment, forwarder) as built:
+        postmortem.pipeline = built
+        yield built
+
+
+@pytest.fixture
+def xskmap(pipeline: Pipeline) -> Callable[[], XskMap]:
+    """Reads the XSKMAP from the kernel, each time it is called."""
+    return pipeline.xskmap
+
+
+@pytest.fixture
+def counters(pipeline: Pipeline) -> Snapshot:
+    """All counters as they were before the test's traffic; see `Pipeline.counted_since`."""
+    return pipeline.count()
+
+
+@pytest.fixture
+def traffic(topology: Topology) -> Callable[..., TrafficReport]:
+    """Sends: `traffic(plan)` out of gen0, or `traffic(plan, "sink")` out of that role's device."""
+
+    def send(plan: TrafficPlan | Traffic, role: str = "gen") -> TrafficReport:
+        built = plan if isinstance(plan, Traffic) else Traffic(plan)
+        return built.send(topology[role], f"{role}0")
+
+    return send
+
+
+@pytest.fixture
+def receiver(topology: Topology) -> Iterator[Callable[..., Receiver]]:
+    """Opens real UDP sockets: `receiver("gen", 40000)`."""
+    with contextlib.ExitStack() as undo:
+
+        def bind(role: str, port: int, address: str = "") -> Receiver:
+            return undo.enter_context(Receiver(topology[role], port, address))
+
+        yield bind
+
+
+@pytest.fixture
+def capture(topology: Topology, postmortem: Postmortem) -> Iterator[Callable[[str], Capture]]:
+    """Captures a device's packets, kept as a pcap if the test fails: `capture("dut0")`."""
+    with contextlib.ExitStack() as undo:
+
+        def start(interface: str) -> Capture:
+            started = undo.enter_context(Capture(topology.namespace_of(interface), interface))
+            postmortem.captures.append(started)
+            return started
+
+        yield start
+
+
+@pytest.fixture
+def ledger(pipeline: Pipeline, counters: Snapshot, postmortem: Postmortem) -> Callable[..., Ledger]:
+    """Makes the account of what happened since the test began: `ledger(sent, received).check()`.
+
+    `expected` names the losses that are part of the test; options are those of `account`.
+    """
+
+    def make(
+        sent: TrafficReport | int,
+        received: ReceivedReport | None = None,
+        expected: Mapping[str, int] | None = None,
+        **options: Any,
+    ) -> Ledger:
+        made = account(
+            sent if isinstance(sent, int) else sent.sent,
+            pipeline.counted_since(counters),
+            Arrived.of(received) if received else Arrived(),
+            native=pipeline.attachment.mode == "native",
+            expected=expected,
+            **options,
+        )
+        postmortem.ledgers.append(made)
+        return made
+
+    return make

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A pipeline under test: a topology, an XDP program on the DUT's device, a forwarder behind its XSKMAP."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from forwarder.spec import ForwarderSpec
+from labs.harness.counters import Counters, Delta, Snapshot
+from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.netns import NetNs
+from labs.harness.topology import PAIR, Topology, TopologySpec
+from xdp.attachment import Attachment, Mode
+from xdp.program import Program, ProgramSpec
+from xdp.xskmap import Reader
+
+if TYPE_CHECKING:
+    from xdp.xskmap_model import XskMap
+
+XSKMAP = "xsks_map"
+# The forwarder's loop counts these while nothing happens, too.
+RESTLESS = ("syscalls", "iterations", "idle", "poll_calls", "poll_timeouts", "poll_wakeups", "fill_kicks")
+LEVELS = ("rx", "tx", "fill", "completion")
+STATISTICS = ("rx_dropped", "rx_ring_full", "rx_fill_ring_empty_descs")
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """What to build.
+
+    Attributes:
+        topology: the network.
+        program: the XDP program for the DUT.
+        mode: how it is attached: "native", "generic" or "auto".
+        forwarder: what takes the packets; None for none.
+        device: the device that gets the program.
+    """
+
+    topology: TopologySpec = PAIR
+    program: ProgramSpec = field(default_factory=ProgramSpec)
+    mode: Mode = "native"
+    forwarder: ForwarderSpec | None = field(default_factory=lambda: ForwarderSpec("dut0", action="echo"))
+    device: str = "dut0"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the result's JSON."""
+        return {
+            "topology": self.topology.to_dict(),
+            "program": self.program.to_dict(),
+            "mode": self.mode,
+            "device": self.device,
+            "forwarder": dataclasses.asdict(self.forwarder) if self.forwarder else None,
+        }
+
+
+@dataclass
+class Pipeline:
+    """A pipeline that stands; `build` makes one, and a test's fixtures put theirs together.
+
+    Attributes:
+        spec: what was asked for.
+        topology, program, attachment, forwarder: its parts; the forwarder is None where none was asked for.
+        timings_ns: nanoseconds that each part took to build and all took to close, by name.
+    """
+
+    spec: PipelineSpec
+    topology: Topology
+    program: Program
+    attachment: Attachment
+    forwarder: ForwarderProcess | None
+    timings_ns: dict[str, int] = field(default_factory=dict)
+    _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
+
+    @classmethod
+    def build(cls, spec: PipelineSpec, *, run: str | None = None, keep: bool = False) -> Pipeline:
+        """Builds all parts, or nothing; `close` removes them.
+
+        Args:
+            spec: what to build.
+            run: id of the run.
+            keep: namespaces, forwarder and attached program outlive `close` and this process.
+
+        Raises:
+            InputError, KernelError: as from the parts.
+        """
+        timings: dict[str, int] = {}
+        with contextlib.ExitStack() as undo:
+            with _timed(timings, "topology"):
+                topology = undo.enter_context(Topology.build(spec.topology, run=run, keep=keep))
+            with _timed(timings, "program"):
+                program = undo.enter_context(Program.load(spec.program))
+                attachment = attach(program, topology, spec.device, spec.mode)
+            forwarder = None
+            if spec.forwarder is not None:
+                with _timed(timings, "forwarder"):
+                    forwarder = undo.enter_context(
+                        start_forwarder(
+                            spec.forwarder, topology, program, spec.device, attachment if keep else None
+                        )
+                    )
+            built = cls(spec, topology, program, attachment, forwarder, timings, undo)
+            built._undo = undo.pop_all()
+            return built
+
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        # Made at its first use: its tens of milliseconds are not part of "ready".
+        return self._undo.enter_context(Reader(fd=self.program.map_fd(XSKMAP)))
+
+    def __post_init__(self) -> None:
+        self._counters = self._undo.enter_context(Counters())
+        for end in self.topology.spec.ends:
+            self._counters.add_interface(self.topology[end.node], end.name)
+        self._counters.add("program", self.program.counters)
+        self._counters.add("xsk", self._count_sockets)
+        if self.forwarder is not None:
+            self._counters.add("forwarder", self.forwarder.counters)
+
+    @property
+    def dut(self) -> NetNs:
+        """The namespace of the device that carries the program."""
+        return self.topology.namespace_of(self.spec.device)
+
+    def xskmap(self) -> XskMap:
+        """What the XSKMAP holds now, read from the kernel."""
+        return self._reader.read()
+
+    def count(self) -> Snapshot:
+        """All counters now.
+
+        Links and drivers as `<interface>_<counter>`, the program's classes as `program_…`, the forwarder's as
+        `forwarder_…`, and over all sockets in the XSKMAP `xsk_<statistic>` and `xsk_<ring>_level`.
+        """
+        return self._counters.snapshot()
+
+    def counted_since(self, before: Snapshot) -> Delta:
+        """The differences, once nothing moves any more: frames under way have arrived.
+
+        Raises:
+            TimeoutError: something still moves; names it.
+        """
+        return self._counters.settle(ignore=_is_restless) - before
+
+    def _count_sockets(self) -> dict[str, int]:
+        sockets = self._reader.read(with_owners=False).sockets.values()
+        counts = {}
+        for name in STATISTICS:
+            counts[name] = sum(getattr(one.statistics, name) or 0 for one in sockets)
+        for ring in LEVELS:
+            rings = [getattr(one, ring) for one in sockets]
+            counts[f"{ring}_level"] = sum(one.level for one in rings if one is not None)
+        return counts
+
+    def close(self) -> None:
+        """Ends the forwarder, detaches, removes the network; last in, first out. Idempotent."""
+        with _timed(self.timings_ns, "close"):
+            self._undo.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def attach(program: Program, topology: Topology, device: str, mode: Mode) -> Attachment:
+    """Attaches a program to a device of a topology; closing the program detaches it."""
+    with topology.namespace_of(device).entered():
+        return program.attach(device, mode)
+
+
+def start_forwarder(
+    spec: ForwarderSpec, topology: Topology, program: Program, device: str, kept: Attachment | None = None
+) -> ForwarderProcess:
+    """Starts a forwarder behind a program's XSKMAP, ready when this returns; the caller closes it.
+
+    Args:
+        spec: the forwarder.
+        topology: where its devices are.
+        program: whose XSKMAP it enters.
+        device: the device that carries the program.
+        kept: an attachment that the forwarder holds too: the program stays while it runs, after us too.
+    """
+    shared = [kept.link_fd] if kept is not None and kept.link_fd is not None else []
+    return ForwarderProcess(
+        spec,
+        namespace=topology.namespace_of(device),
+        run=topology.run,
+        xskmap_fd=program.map_fd(XSKMAP),
+        pass_fds=shared,
+        keep=kept is not None,
+    )
+
+
+def _is_restless(name: str) -> bool:
+    return name.startswith("forwarder_") and name.removeprefix("forwarder_") in RESTLESS
+
+
+@contextlib.contextmanager
+def _timed(timings: dict[str, int], name: str) -> Iterator[None]:
+    start = time.perf_counter_ns()
+    try:
+        yield
+    finally:
+        timings[name] = time.perf_counter_ns() - start
