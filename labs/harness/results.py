@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ class ResultFolder:
         partial.replace(target)
         self._point_latest()
         return target
+
+    def discard(self) -> None:
+        """Removes the folder again, for a run that could not begin."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def _point_latest(self) -> None:
         link, fresh = self.root / "latest", self.root / f".latest-{os.getpid()}"

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""`xdplab run pipeline`: options in, lab, report, result file, exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from rich.console import Console
+
+from labs.harness.results import ResultFolder, default_root
+from labs.harness.runs import namespace_name, new_run_id
+from labs.harness.topology import PAIR
+from labs.pipeline import report
+from labs.pipeline.lab import MEANT, LabResult, LabSpec, run_lab
+from xdp.attachment import Mode
+from xdp.pyxdp.errors import InputError
+
+DESCRIPTION = """\
+Sends UDP datagrams from namespace gen to namespace dut. An XDP program on dut0 redirects them through an
+XSKMAP to a forwarder in user space, which sends them back. Each hop is counted; the ledger says where
+every frame ended. The result is written to results/<run>/run.json, and results/latest points to it.
+"""
+EPILOG = """\
+exit code: 0 PASS, 1 FAIL, 2 it could not run
+
+examples:
+  xdplab run                                    10,000 datagrams at 10,000 a second
+  xdplab run --packets 100000 --rate max        as fast as the sender goes
+  xdplab run --action drop --mode generic       another action, another XDP mode
+  xdplab run --keep                             leave it standing for a look around
+  xdplab run --json | jq .ledger.unaccounted    for programs
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see xdplab run --help")
+
+
+def _rate(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not rate > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give datagrams a second, or max")
+    return rate
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, with the lab's own defaults."""
+    made = _Parser(
+        prog="xdplab run pipeline",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--packets", type=int, default=LabSpec.packets, metavar="N", help="datagrams to send (default 10000)")
+    add("--rate", type=_rate, default=LabSpec.rate_pps, metavar="R", help="a second, or max (default 10000)")
+    add(
+        "--payload",
+        type=int,
+        default=LabSpec.payload_bytes,
+        metavar="N",
+        help="UDP payload bytes (default 18)",
+    )
+    add("--port", type=int, default=LabSpec.port, metavar="N", help="destination port (default 4242)")
+    add("--action", choices=sorted(MEANT), default=LabSpec.action, help="of the forwarder (default echo)")
+    add("--mode", choices=get_args(Mode), default=LabSpec.mode, help="XDP mode (default native)")
+    add(
+        "--object",
+        default=LabSpec.object,
+        metavar="NAME|FILE.o",
+        help="XDP program: one of ours, or your object file with an XSKMAP xsks_map (default redirect_udp)",
+    )
+    add(
+        "--pings",
+        type=int,
+        default=LabSpec.pings,
+        metavar="N",
+        help="echo requests before and after (default 20)",
+    )
+    add("--pcap", action="store_true", help="keep the packets of both devices in the results folder")
+    add("--keep", action="store_true", help="leave namespaces, program and forwarder standing")
+    add("--json", action="store_true", help="print run.json to stdout, the report to stderr")
+    add("--results", type=Path, default=None, metavar="DIR", help="where results go (default ./results)")
+    return made
+
+
+def main(argv: list[str]) -> int:
+    """Runs the lab; exit code 0 for PASS, 1 for FAIL."""
+    options = parser().parse_args(argv)
+    spec = LabSpec(
+        packets=options.packets,
+        rate_pps=options.rate,
+        action=options.action,
+        mode=options.mode,
+        port=options.port,
+        payload_bytes=options.payload,
+        object=options.object,
+        pings=options.pings,
+        pcap=options.pcap,
+        keep=options.keep,
+    )
+    run = new_run_id()
+    out = report.console(to_stderr=options.json)
+    folder = ResultFolder("pipeline", run, options.results or default_root())
+    try:
+        with _progress(out, spec.packets) as progress:
+            result = run_lab(
+                spec,
+                run,
+                folder=folder,
+                progress=progress,
+                standing=lambda pipeline, so_far: out.print(report.standing(pipeline, so_far), ""),
+            )
+    except BaseException:
+        folder.discard()
+        raise
+    data = result.to_dict()
+    written = folder.write("run.json", data)
+    out.print(report.outcome(result))
+    out.print(f"{'result':<{report.LABEL}}{written}", soft_wrap=True)
+    if spec.keep:
+        out.print("\n".join(how_to_enter(result)), soft_wrap=True, markup=False)
+    if options.json:
+        json.dump(data, sys.stdout, indent=2)
+        print()
+    if result.sent is not None and result.sent.interrupted:
+        raise KeyboardInterrupt
+    return 0 if result.passed else 1
+
+
+def how_to_enter(result: LabResult) -> list[str]:
+    """The commands for a look around a kept lab."""
+    gen, dut = namespace_name(result.run, "gen"), namespace_name(result.run, "dut")
+    talk = f"exec 3<>/dev/udp/{PAIR.end('dut0').ip}/{result.spec.port}; echo hello >&3; head -n1 <&3"
+    return [
+        "",
+        "The lab still stands: program attached, forwarder running. A look around:",
+        f"  ip netns exec {gen} bash",
+        f"  ip netns exec {gen} timeout 2 bash -c '{talk}'",
+        f"  xdplab xskmap --dev dut0 --netns {dut}",
+        f"  ip netns exec {dut} ethtool -S dut0",
+        "Remove it:",
+        "  xdplab cleanup",
+    ]
+
+
+@contextlib.contextmanager
+def _progress(out: Console, total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not out.is_terminal or not total:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task("sending", total=total)
+        yield lambda sent: bar.update(task, completed=sent)
