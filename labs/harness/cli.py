@@ -31,6 +31,9 @@ COMMANDS = {
     "forward": Command(
         "forwarder.cli", "the AF_XDP forwarder: drop, echo, forward, respond, or your function"
     ),
+    "bench": Command(
+        "labs.harness.bench_pipeline", "how long pipelines take to stand and to go; system calls a packet"
+    ),
     "features": Command("labs.harness.cli_features", "what this kernel can do, found by trying"),
     "cleanup": Command("labs.harness.cleanup", "remove what killed or kept labs left"),
 }
