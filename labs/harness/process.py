@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from labs.harness.netns import NetNs
 from labs.harness.runs import MARK
@@ -23,6 +23,9 @@ from xdp.pyxdp.errors import InputError
 READY_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 OUTPUT_TAIL = 2000  # characters of output in a message
+
+
+Self = TypeVar("Self", bound="Process")  # typing.Self begins with Python 3.11
 
 
 class ProcessError(RuntimeError):
@@ -201,7 +204,7 @@ class Process:
             self._report_read = -1
             self._undo.close()
 
-    def __enter__(self) -> Process:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(

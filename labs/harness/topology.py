@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from labs.harness.netns import NetNs
 from labs.harness.runs import new_run_id
-from labs.harness.veth import EndSpec, VethPair, VethSpec, kernel_errors
+from labs.harness.veth import EndSpec, VethPair, VethSpec, close_pairs, kernel_errors
 from xdp.pyxdp.errors import InputError
 
 if TYPE_CHECKING:
@@ -202,11 +202,11 @@ class Topology:
                 self._undo.callback(namespace.close)
                 self.namespaces[node.role] = namespace
                 routes[node.role] = sockets.enter_context(contextlib.closing(namespace.netlink()))
+            # A kept topology must outlive us; others go at once, not when the kernel gets round to it.
+            if not keep:
+                self._undo.callback(close_pairs, self.pairs)
             for link in self.spec.links:
                 pair = VethPair(link, self[link.a.node], self[link.b.node], netlink=routes)
-                # A kept topology must outlive us; others go at once, not when the kernel gets round to it.
-                if not keep:
-                    self._undo.callback(pair.close)
                 self.pairs.append(pair)
             for node in self.spec.nodes:
                 for route in node.routes:
