@@ -79,7 +79,7 @@ class Ethtool:
             f"{name} {'off' if on else 'on'}" for name, on in wanted.items() if active.get(name, on) != on
         ]
         if wrong:
-            hint = f"the driver does not turn {', '.join(sorted(wrong))}"
+            hint = f"the driver keeps {', '.join(sorted(wrong))}"
             raise KernelError("set features", f"{self._where}/{interface}", errno.EOPNOTSUPP, hint)
 
     def statistics(self, interface: str) -> dict[str, int]:

@@ -46,27 +46,25 @@ class ForwarderProcess(Process):
         ready_timeout_s: float = READY_TIMEOUT_S,
     ) -> None:
         self.spec = spec
+        argv = [*program, *spec.to_argv()]
+        # From here on `close` finds it; Process calls that if it fails.
         self._counters_fd = os.memfd_create("forwarder-counters", os.MFD_CLOEXEC)
-        argv = [*program, *spec.to_argv(), "--counters-fd", str(self._counters_fd)]
+        argv += ["--counters-fd", str(self._counters_fd)]
         inherited = [*pass_fds, self._counters_fd]
         if xskmap_fd is not None:
             argv += ["--xskmap-fd", str(xskmap_fd)]
             inherited.append(xskmap_fd)
-        try:
-            super().__init__(
-                argv,
-                run=run,
-                namespace=namespace,
-                ready_option="--ready-fd",
-                report_option="--report-fd",
-                pass_fds=inherited,
-                env=env,
-                keep=keep,
-                ready_timeout_s=ready_timeout_s,
-            )
-        except BaseException:
-            self._close_counters()
-            raise
+        super().__init__(
+            argv,
+            run=run,
+            namespace=namespace,
+            ready_option="--ready-fd",
+            report_option="--report-fd",
+            pass_fds=inherited,
+            env=env,
+            keep=keep,
+            ready_timeout_s=ready_timeout_s,
+        )
 
     @property
     def sockets(self) -> list[dict[str, Any]]:
@@ -91,9 +89,6 @@ class ForwarderProcess(Process):
         try:
             super().close()
         finally:
-            self._close_counters()
-
-    def _close_counters(self) -> None:
-        fd, self._counters_fd = self._counters_fd, -1
-        if fd >= 0:
-            os.close(fd)
+            fd, self._counters_fd = self._counters_fd, -1
+            if fd >= 0:
+                os.close(fd)

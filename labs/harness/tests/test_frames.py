@@ -41,7 +41,7 @@ def rebuilt(frame: bytes) -> bytes:
     while layer:
         for name in ("chksum", "cksum"):
             if name in layer.fields:
-                del layer.fields[name]
+                delattr(layer, name)  # and not from .fields: scapy would give back the bytes that it has kept
         layer = layer.payload
     return bytes(packet)
 
@@ -53,6 +53,8 @@ def test_scapy_agrees_with_the_checksum_of_every_stamped_frame(name: str, number
     frame = bytes(Template(bytes(STAMPED[name]), offset).stamp(number))
     assert rebuilt(frame) == frame
     where = layout(frame)
+    assert where.protocol is not None
+    assert frame[: where.payload - 20] == bytes(STAMPED[name])[: where.payload - 20]
     assert read_sequence(frame[where.payload : where.end], offset) == number
 
 
@@ -79,6 +81,12 @@ def test_a_udp_checksum_of_zero_becomes_all_ones() -> None:
 def test_no_checksum_stays_no_checksum() -> None:
     frame = Template(bytes(ETH / V4 / UDP(chksum=0) / PAYLOAD)).stamp(99)
     assert frame[40:42] == b"\0\0"
+
+
+def test_our_check_of_checksums_finds_a_wrong_one() -> None:
+    frame = bytearray(bytes(STAMPED["IPv4"]))
+    frame[41] ^= 1
+    assert rebuilt(bytes(frame)) != bytes(frame)
 
 
 def test_only_stamp_and_checksum_change() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from labs.harness import netns
 from labs.harness.netns import LostNamespaceError, NetNs, remove_pin
-from labs.harness.runs import new_run_id
+from labs.harness.runs import NAMESPACE_DIRECTORY, new_run_id
 from xdp.pyxdp.errors import InputError, KernelError
 
 RUN = new_run_id()  # of a form that clean-up knows, should these tests be killed
@@ -154,6 +154,16 @@ def test_a_pinned_namespace_is_found_by_ip_netns_and_gone_after_close() -> None:
     finally:
         namespace.close()
     assert not path.exists()
+
+
+@pytest.mark.lab
+def test_a_pin_that_is_refused_leaves_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with NetNs("gen", RUN) as namespace:
+        monkeypatch.setattr(netns._libc, "mount", lambda *_: -1)
+        with pytest.raises(KernelError, match="pin namespace"):
+            namespace.pin()
+        assert namespace.pinned is None
+    assert not (NAMESPACE_DIRECTORY / namespace.name).exists()
 
 
 @pytest.mark.lab

@@ -106,10 +106,12 @@ def test_a_child_that_ends_before_ready_is_reported_with_its_last_words() -> Non
 
 def test_a_child_that_is_never_ready_is_reported_with_its_last_words_and_killed() -> None:
     pids: list[int] = []
+    began = time.monotonic()
     with pytest.raises(
         ProcessError, match=r"not ready after 0\.5 s; last output: (\d+) still thinking"
     ) as caught:
         start('print(os.getpid(), "still thinking", flush=True)\nsignal.pause()', ready_timeout_s=0.5)
+    assert 0.5 <= time.monotonic() - began < 2
     pids += [int(word) for word in str(caught.value).split() if word.isdigit()]
     assert pids
     assert not alive(pids[-1])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from labs.harness import veth
 from labs.harness.ethtool import Ethtool
 from labs.harness.netns import NetNs
 from labs.harness.veth import OFFLOADS, EndSpec, VethPair, VethSpec
@@ -156,17 +157,56 @@ def test_closing_a_pair_that_is_gone_already_is_fine(namespaces: tuple[NetNs, Ne
 
 
 @pytest.mark.lab
+def test_a_new_pair_takes_frames_at_once() -> None:
+    """Nothing but "up" is done to these ends, so that no later request hides that the link is not ready."""
+    bare_a, bare_b = (dataclasses.replace(end, addresses=()) for end in (A, B))
+    for _ in range(10):
+        with (
+            NetNs("gen", "t") as gen,
+            NetNs("dut", "t") as dut,
+            VethPair(VethSpec(bare_a, bare_b), gen, dut),
+            dut.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)) as tap,
+            gen.socket(socket.AF_PACKET, socket.SOCK_RAW) as out,
+        ):
+            out.bind(("gen0", 0))
+            tap.settimeout(1)
+            out.send(bytes(range(2, 14)) + b"\x88\xb5" + bytes(46))
+            assert len(tap.recv(100)) == 60
+
+
+@pytest.mark.lab
+def test_a_link_that_does_not_come_up_is_reported_with_its_state(
+    namespaces: tuple[NetNs, NetNs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(veth, "OPERATIONAL_TIMEOUT_S", 0.05)
+    with VethPair(VethSpec(A, B), *namespaces) as pair:
+        with namespaces[0].netlink() as route:
+            route.link("set", index=namespaces[0].interface_index("gen0"), state="down")
+        with pytest.raises(KernelError, match=r"gen/gen0.*ETIMEDOUT.*state is DOWN, not UP"):
+            pair.await_operational()
+
+
+@pytest.mark.lab
+def test_a_feature_that_the_driver_fixes_is_an_error_and_not_a_silence() -> None:
+    with NetNs("gen", "t") as namespace, Ethtool(namespace) as ethtool:
+        assert ethtool.features("lo")["loopback"]
+        with pytest.raises(KernelError, match=r"gen/lo.*the driver keeps loopback on"):
+            ethtool.set_features("lo", {"loopback": False})
+
+
+@pytest.mark.lab
 def test_ipv6_addresses_answer_without_duplicate_detection() -> None:
     a = dataclasses.replace(A, addresses=("fd00::10/64",))
     b = dataclasses.replace(B, addresses=("fd00::20/64",))
-    with (
-        NetNs("gen", "t", ipv6=True) as gen,
-        NetNs("dut", "t", ipv6=True) as dut,
-        VethPair(VethSpec(a, b), gen, dut),
-        dut.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver,
-        gen.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,
-    ):
-        receiver.settimeout(2)
-        receiver.bind(("fd00::20", 7))  # EADDRNOTAVAIL while an address is tentative
-        sender.sendto(b"six", ("fd00::20", 7))
-        assert receiver.recv(10) == b"six"
+    for _ in range(10):  # the kernel adds the local route at its leisure
+        with (
+            NetNs("gen", "t", ipv6=True) as gen,
+            NetNs("dut", "t", ipv6=True) as dut,
+            VethPair(VethSpec(a, b), gen, dut),
+            dut.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver,
+            gen.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.settimeout(2)
+            receiver.bind(("fd00::20", 7))  # EADDRNOTAVAIL while an address is tentative
+            sender.sendto(b"six", ("fd00::20", 7))
+            assert receiver.recv(10) == b"six"
