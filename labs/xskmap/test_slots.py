@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,22 @@ def test_a_socket_whose_device_went_away_is_unbound_and_its_device_is_not_looked
     assert (found.state, found.device, found.ifindex, found.inode) == ("unbound", None, None, own.inode)
 
 
+def test_a_slot_that_turns_empty_between_scan_and_read_is_empty(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scan_then_remove(reader: Reader) -> list[int]:
+        found = scan(reader)
+        station.remove(0)
+        return found
+
+    own = station.open_socket()
+    for slot in (0, 1):
+        station.put(slot, own.fd)
+    scan = Reader._scan
+    monkeypatch.setattr(Reader, "_scan", scan_then_remove)
+    assert only_socket(read_xskmap(fd=station.map_fd), 1).inode == own.inode
+
+
 def test_a_map_of_another_type_is_named_with_its_type() -> None:
     fd = maps.create(kernel.MapType.HASH, "ordinary", 4, 4, 8)
     try:
@@ -176,8 +193,10 @@ def test_a_closed_reader_lets_go_of_the_map_and_says_that_it_is_closed() -> None
     reader.read()
     os.close(fd)
     assert number in kernel.map_ids()
+    assert "bpf-map" in Path("/proc/self/maps").read_text()
     reader.close()
     reader.close()
+    assert "bpf-map" not in Path("/proc/self/maps").read_text()
     until(lambda: list(kernel.map_ids()), lambda ids: number not in ids, f"end of map {number}")
     with pytest.raises(InputError, match="closed"):
         reader.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -31,11 +32,40 @@ print_callback = PRINT_FN(_keep)
 
 @contextlib.contextmanager
 def captured() -> Iterator[list[str]]:
-    """Collects the libraries' warnings of this thread, a line an entry."""
+    """Collects the libraries' warnings of this thread, a line an entry.
+
+    A KeyboardInterrupt or SystemExit that a signal's handler raised while a library spoke is raised at the
+    end: no exception passes through C, so Python would print it and go on, and Ctrl-C would do nothing.
+    """
     outer = getattr(_state, "lines", None)
     lines: list[str] = []
+    interrupts: list[BaseException] = []
     _state.lines = lines
     try:
-        yield lines
+        with _unraisable_kept(interrupts):
+            yield lines
     finally:
         _state.lines = outer
+        if interrupts:
+            raise interrupts[0]
+
+
+@contextlib.contextmanager
+def _unraisable_kept(interrupts: list[BaseException]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers of signals run in the main thread only
+        return
+    hook = sys.unraisablehook
+
+    def keep(unraisable: sys.UnraisableHookArgs) -> None:
+        error = unraisable.exc_value
+        if error is None or isinstance(error, Exception):
+            hook(unraisable)
+        else:
+            interrupts.append(error)
+
+    sys.unraisablehook = keep
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
