@@ -21,7 +21,7 @@ ETH = Ether(src=GEN.mac, dst=DUT.mac)
 PACKET = ETH / IP(src=GEN.ip, dst=DUT.ip) / UDP(sport=1000, dport=4242) / Raw(bytes(18))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair() -> Iterator[Topology]:
     with Topology.build(PAIR) as topology:
         yield topology

@@ -23,7 +23,7 @@ PACKET = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair() -> Iterator[Topology]:
     with Topology.build(PAIR.with_links(queues=2)) as topology:
         yield topology

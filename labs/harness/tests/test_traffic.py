@@ -26,7 +26,7 @@ PACKET = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair() -> Iterator[Topology]:
     with Topology.build(PAIR) as topology:
         yield topology
