@@ -72,9 +72,9 @@ def needs_root() -> Iterator[None]:
 class Reader:
     """Reads one XSKMAP again and again; a context manager.
 
-    Making one costs tens of milliseconds (the kernel's BTF is parsed, the programs are verified), a read
-    well under one plus the search for the owners. While it is open it keeps the map alive, though not the
-    sockets in it.
+    Making one costs tens of milliseconds (the kernel's BTF is parsed, the programs are verified), a read one
+    to ten, by the number of slots, sockets and processes. While it is open it keeps the map alive, though not
+    the sockets in it.
 
     Args:
         map_id: id of the map; or
