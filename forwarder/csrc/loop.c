@@ -10,6 +10,13 @@
 #define POLL_REFUSED_MS	    1	/* the kernel refused to send: try again soon */
 #define CLOCK_EVERY	    256 /* busy iterations between two looks at the clock */
 
+/* While packets come closer together than a sleep in poll() is worth, the loop stays awake and lets
+ * them gather to batches; what waits to be sent waits no longer than FLUSH_NS. */
+#define SPIN_GAP_NS 20000   /* mean gap between packets below which it is worth staying awake */
+#define SPIN_NS	    50000   /* without any packet */
+#define FLUSH_NS    200000  /* at 100,000 packets a second still 20 packets a system call */
+#define GAP_MAX_NS  1000000 /* a long silence must not be remembered for long */
+
 static uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -202,10 +209,36 @@ static bool sleep_in_poll(struct loop *loop, uint64_t remaining_ns)
 	return false;
 }
 
+/* How close packets come, looked at whenever the RX rings have run empty. */
+struct pace {
+	uint64_t gap_ns; /* moving mean */
+	uint64_t at_ns;	 /* when packets were last seen */
+	uint64_t packets;
+	uint64_t settled_ns;
+};
+
+static bool is_worth_spinning(const struct loop *loop, uint64_t now, struct pace *pace)
+{
+	uint64_t packets = loop->counters[COUNT_rx_packets];
+
+	if (packets != pace->packets) {
+		uint64_t gap = (now - pace->at_ns) / (packets - pace->packets);
+
+		pace->gap_ns = (3 * pace->gap_ns + (gap < GAP_MAX_NS ? gap : GAP_MAX_NS)) / 4;
+		pace->at_ns = now;
+		pace->packets = packets;
+	}
+	return pace->gap_ns < SPIN_GAP_NS && now - pace->at_ns < SPIN_NS;
+}
+
 enum loop_end loop_run(struct loop *loop, uint64_t max_ns)
 {
-	uint64_t deadline = now_ns() + max_ns;
-	uint64_t remaining = max_ns;
+	uint64_t now = now_ns();
+	uint64_t deadline = now + max_ns;
+	struct pace pace = {.gap_ns = GAP_MAX_NS,
+			    .at_ns = now,
+			    .packets = loop->counters[COUNT_rx_packets],
+			    .settled_ns = now};
 	uint32_t busy = 0;
 
 	for (;;) {
@@ -215,19 +248,22 @@ enum loop_end loop_run(struct loop *loop, uint64_t max_ns)
 		count(loop->counters, COUNT_iterations, 1);
 		if (moved < 0)
 			return LOOP_FAILED;
+		if (moved && ++busy % CLOCK_EVERY)
+			continue;
+		now = now_ns();
 		if (!moved) {
 			count(loop->counters, COUNT_idle, 1);
-			settle(loop);
-			if (sleep_in_poll(loop, remaining))
+			bool spins = now < deadline && is_worth_spinning(loop, now, &pace);
+
+			if (!spins || now - pace.settled_ns >= FLUSH_NS) {
+				settle(loop);
+				pace.settled_ns = now;
+			}
+			if (!spins && sleep_in_poll(loop, now < deadline ? deadline - now : 0))
 				return LOOP_INTERRUPTED;
 		}
-		if (!moved || ++busy % CLOCK_EVERY == 0) {
-			uint64_t now = now_ns();
-
-			if (now >= deadline)
-				return LOOP_TIME;
-			remaining = deadline - now;
-		}
+		if (now >= deadline)
+			return LOOP_TIME;
 	}
 }
 

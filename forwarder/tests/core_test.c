@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Tests of the C core over rings in plain memory. test_core.py compiles it with sanitizers and runs
+ * each case by name; `core_test --list` names them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_kernel.h"
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);    \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+/* For sums of u64 counters: both values are worth seeing. */
+#define CHECK_EQUAL(left, right)                                                                   \
+	do {                                                                                       \
+		unsigned long long a = (left), b = (right);                                        \
+		if (a != b) {                                                                      \
+			fprintf(stderr, "%s:%d: %s is %llu, not %llu\n", __FILE__, __LINE__,       \
+				#left, a, b);                                                      \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+#define COUNT(name) counters[COUNT_##name]
+
+static const uint8_t datagram[60] = {
+	2,    0, 0, 0,	0, 1,  2, 0, 0,	 0,  0, 2, 8,  0,		     /* Ethernet */
+	0x45, 0, 0, 46, 0, 0,  0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, /* IPv4 */
+	0,    7, 0, 9,	0, 26, 0, 0,					     /* UDP */
+};
+
+static struct audit audit(void)
+{
+	struct audit result;
+
+	loop_audit(&loop, 0, &result);
+	return result;
+}
+
+static void check_sound(void)
+{
+	struct audit seen = audit();
+
+	CHECK(seen.stable && seen.conserved);
+	CHECK_EQUAL(seen.pool + seen.fill + seen.rx + seen.tx + seen.completion +
+			    seen.kernel_receive + seen.kernel_transmit,
+		    FAKE_FRAMES);
+	CHECK_EQUAL(loop.pool.violation.total, 0);
+	CHECK_EQUAL(COUNT(rx_packets), COUNT(dropped) + COUNT(not_matched) + COUNT(tx_ring_full) +
+					       COUNT(callback_failed) + COUNT(tx_packets));
+	CHECK_EQUAL(COUNT(tx_packets),
+		    COUNT(tx_completed) + seen.tx + seen.completion + seen.kernel_transmit);
+	CHECK_EQUAL(COUNT(syscalls), fake.sendto_calls + fake.recvfrom_calls + fake.poll_calls);
+}
+
+static void deliver(uint32_t port, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		CHECK(fake_deliver(port, datagram, sizeof(datagram)));
+}
+
+/* --- cases ----------------------------------------------------------------------------------- */
+
+static void case_frames_are_all_in_pool_and_fill_ring_before_traffic(void)
+{
+	loop_run(&loop, 0);
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.fill, FAKE_RING);
+	CHECK_EQUAL(seen.pool, FAKE_FRAMES - FAKE_RING);
+	check_sound();
+}
+
+static void case_drop_counts_every_packet_and_keeps_every_frame(void)
+{
+	loop_run(&loop, 0);
+	for (int round = 0; round < 1000; round++) {
+		deliver(0, 20);
+		loop_run(&loop, 0);
+		loop_step(&loop);
+		loop_step(&loop);
+		loop_step(&loop);
+	}
+	CHECK_EQUAL(COUNT(rx_packets), 20000);
+	CHECK_EQUAL(COUNT(rx_bytes), 20000 * sizeof(datagram));
+	CHECK_EQUAL(COUNT(dropped), 20000);
+	CHECK_EQUAL(fake.sendto_calls, 0);
+	check_sound();
+}
+
+static void case_echo_sends_each_packet_back_once(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 500; round++) {
+		deliver(0, 20);
+		for (int i = 0; i < 4; i++)
+			loop_step(&loop);
+		loop_run(&loop, 0);
+	}
+	CHECK_EQUAL(fake.sent, 10000);
+	CHECK_EQUAL(COUNT(tx_packets), 10000);
+	CHECK_EQUAL(COUNT(tx_completed), 10000);
+	CHECK(!memcmp(fake.last_sent, datagram + 6, 6) && !memcmp(fake.last_sent + 6, datagram, 6));
+	check_sound();
+}
+
+static void case_partial_batch_is_sent_when_idle(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	deliver(0, 1);
+	loop_step(&loop);
+	CHECK_EQUAL(fake.sendto_calls, 0); /* one packet is no batch: it waits for company … */
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.sent, 1); /* … but not when nothing else comes */
+	check_sound();
+}
+
+static void case_busy_loop_makes_one_call_a_batch(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	fake.poll_calls = 0;
+	for (int round = 0; round < 100; round++) {
+		deliver(0, 8);
+		CHECK_EQUAL(loop_step(&loop), 1);
+	}
+	CHECK_EQUAL(fake.sendto_calls, 100);
+	CHECK_EQUAL(fake.poll_calls, 0);
+}
+
+static void case_steady_stream_is_sent_in_batches_without_sleeping(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop.batch = 64; /* more than come in FLUSH_NS: only time can end the wait */
+	loop_run(&loop, 0);
+	fake_stream(datagram, sizeof(datagram), 7000);
+	loop_run(&loop, 100000000);
+	CHECK_EQUAL(fake.stream_lost, 0);
+	CHECK(fake.sent > 14000);
+	CHECK(COUNT(syscalls) * 20 < COUNT(rx_packets)); /* fewer than 0.05 a packet */
+	CHECK(fake.longest_wait_ns < 250000);
+	check_sound();
+}
+
+static void case_lonely_packet_is_sent_at_once(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	fake_stream(datagram, sizeof(datagram), 500000);
+	loop_run(&loop, 100000000);
+	CHECK(fake.sent >= 198);
+	CHECK(fake.longest_wait_ns < 5000);
+	CHECK(COUNT(idle) < 500); /* no spinning for what comes in half a millisecond */
+	check_sound();
+}
+
+static void case_loop_sleeps_when_a_stream_ends(void)
+{
+	loop_run(&loop, 0);
+	fake_stream(datagram, sizeof(datagram), 2000);
+	loop_run(&loop, 10000000);
+	fake.stream = NULL;
+	loop_run(&loop, 0);
+	uint64_t before = COUNT(iterations);
+	CHECK(loop_run(&loop, 10000000000) == LOOP_TIME);
+	CHECK(COUNT(iterations) - before < 300);
+	check_sound();
+}
+
+static void case_small_budget_is_kicked_until_all_is_sent(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	fake.budget = 3;
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	CHECK_EQUAL(fake.sent, 8);
+	CHECK_EQUAL(fake.sendto_calls, 3);
+	CHECK_EQUAL(COUNT(tx_eagain), 2);
+	loop_run(&loop, 0);
+	check_sound();
+}
+
+static void case_device_that_drops_costs_packets_not_frames(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	fake.errors[0] = fake.errors[1] = EBUSY;
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	loop_run(&loop, 0);
+	CHECK_EQUAL(COUNT(tx_ebusy), 2);
+	CHECK_EQUAL(COUNT(tx_packets), 8);
+	CHECK_EQUAL(COUNT(tx_completed), 8);
+	CHECK_EQUAL(fake.sent, 6);
+	check_sound();
+}
+
+static void case_each_errno_has_its_counter_and_ends_the_retry(void)
+{
+	const int errors[] = {ENOBUFS, ENETDOWN, ENXIO, EPERM};
+
+	loop.action.kind = ACTION_ECHO;
+	for (int i = 0; i < 4; i++)
+		fake.errors[i] = errors[i];
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	CHECK_EQUAL(fake.sendto_calls, 1);
+	for (int i = 0; i < 4; i++)
+		loop_run(&loop, 0);
+	CHECK_EQUAL(COUNT(tx_enobufs), 1);
+	CHECK_EQUAL(COUNT(tx_enetdown), 1);
+	CHECK_EQUAL(COUNT(tx_enxio), 1);
+	CHECK_EQUAL(COUNT(tx_other), 1);
+	CHECK_EQUAL(fake.sent, 8);
+	check_sound();
+}
+
+static void case_kernel_that_sends_nothing_costs_counted_drops_and_no_endless_loop(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	fake.deaf = true;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 10; round++) {
+		deliver(0, 8);
+		loop_step(&loop);
+	}
+	CHECK_EQUAL(COUNT(tx_packets), FAKE_RING);
+	CHECK_EQUAL(COUNT(tx_ring_full), 80 - FAKE_RING);
+	CHECK(fake.sendto_calls <= 20);
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.last_timeout, 0);
+	loop_run(&loop, 1000000);
+	CHECK(fake.last_timeout <= 1); /* what is queued is tried again soon */
+	CHECK_EQUAL(loop_drain(&loop, 1000000), FAKE_RING);
+	check_sound();
+	fake.deaf = false;
+	CHECK_EQUAL(loop_drain(&loop, 1000000), 0);
+	check_sound();
+}
+
+static void case_tx_is_not_kicked_without_the_need_wakeup_flag(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	fake.ports[0].tx.flags = 0;
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	CHECK_EQUAL(fake.sendto_calls, 0);
+	loop.ports[0].need_wakeup = false; /* bound without the flag: the ring never asks */
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.sent, 8);
+	check_sound();
+}
+
+static void case_fill_ring_that_asks_is_kicked(void)
+{
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.recvfrom_calls, 0);
+	fake.ports[0].fill.flags = XDP_RING_NEED_WAKEUP;
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.recvfrom_calls, 1);
+	CHECK_EQUAL(COUNT(fill_kicks), 1);
+	check_sound();
+}
+
+static void case_forward_leaves_by_the_other_port_and_rewrites_addresses(void)
+{
+	loop.action = (struct action){.kind = ACTION_FORWARD,
+				      .set_source_mac = true,
+				      .set_destination_mac = true,
+				      .source_mac = {6, 6, 6, 6, 6, 6},
+				      .destination_mac = {9, 9, 9, 9, 9, 9}};
+	loop.ports[1].receive = false;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 100; round++) {
+		deliver(0, 8);
+		loop_step(&loop);
+	}
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.sent, 800);
+	CHECK_EQUAL(fake.ports[1].tx.consumer, 800);
+	CHECK_EQUAL(fake.ports[0].tx.producer, 0);
+	CHECK_EQUAL(fake.ports[1].fill.producer, 0);
+	CHECK_EQUAL(fake.last_sent[0], 9);
+	CHECK_EQUAL(fake.last_sent[6], 6);
+	CHECK(!memcmp(fake.last_sent + 12, datagram + 12, sizeof(datagram) - 12));
+	check_sound();
+}
+
+static void case_forward_without_other_port_is_not_matched(void)
+{
+	loop.action.kind = ACTION_FORWARD;
+	loop_run(&loop, 0);
+	deliver(0, 5);
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(not_matched), 5);
+	check_sound();
+}
+
+static int decide_by_turns(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+{
+	(void)context;
+	for (uint32_t i = 0; i < n; i++) {
+		verdicts[i] = (uint8_t)(i % 5);
+		packets[i].len = 42;
+	}
+	return 0;
+}
+
+static void case_decisions_by_batch_are_obeyed_and_counted(void)
+{
+	loop.decide = decide_by_turns;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 40; round++) {
+		deliver(0, 5);
+		loop_step(&loop);
+	}
+	loop_run(&loop, 0);
+	CHECK_EQUAL(COUNT(callbacks), 40);
+	CHECK_EQUAL(COUNT(dropped), 40);
+	CHECK_EQUAL(COUNT(not_matched), 80);
+	CHECK_EQUAL(fake.ports[0].tx.producer, 40);
+	CHECK_EQUAL(fake.ports[1].tx.producer, 40);
+	CHECK_EQUAL(fake.sent_bytes, 80 * 42);
+	check_sound();
+}
+
+static int decide_wildly(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+{
+	(void)context;
+	CHECK_EQUAL(n, 5);
+	memset(verdicts, VERDICT_BACK, n);
+	packets[0].addr = (uint64_t)FAKE_FRAMES * FAKE_FRAME_SIZE + 100;
+	packets[1].addr ^= FAKE_FRAME_SIZE;
+	packets[2].len = FAKE_FRAME_SIZE;
+	packets[3].len = 0;
+	packets[4].addr = UINT64_MAX;
+	return 0;
+}
+
+static void case_decision_that_leaves_its_frame_is_not_sent(void)
+{
+	loop.decide = decide_wildly;
+	loop_run(&loop, 0);
+	deliver(0, 5);
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(not_matched), 5);
+	CHECK_EQUAL(COUNT(tx_packets), 0);
+	check_sound();
+}
+
+static int decide_not(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+{
+	(void)context, (void)packets, (void)n, (void)verdicts;
+	return -1;
+}
+
+static void case_failed_decision_drops_its_batch_and_ends_the_run(void)
+{
+	loop.decide = decide_not;
+	CHECK(loop_run(&loop, 0) == LOOP_TIME);
+	deliver(0, 5);
+	CHECK(loop_run(&loop, 1000000000) == LOOP_FAILED);
+	CHECK_EQUAL(COUNT(callback_failed), 5);
+	check_sound();
+}
+
+static void case_signal_ends_the_run(void)
+{
+	fake.poll_error = EINTR;
+	CHECK(loop_run(&loop, 60000000000) == LOOP_INTERRUPTED);
+	CHECK_EQUAL(COUNT(poll_interrupted), 1);
+}
+
+static void case_stop_ends_the_run(void)
+{
+	loop_stop(&loop);
+	CHECK(loop_run(&loop, 60000000000) == LOOP_STOPPED);
+}
+
+static void case_fault_switches_neither_fill_nor_receive(void)
+{
+	loop_run(&loop, 0);
+	deliver(0, FAKE_RING);
+	loop.no_receive = true;
+	loop.no_fill = true;
+	loop_run(&loop, 0);
+	CHECK_EQUAL(COUNT(rx_packets), 0);
+	CHECK_EQUAL(COUNT(fill_produced), FAKE_RING);
+	CHECK_EQUAL(audit().rx, FAKE_RING);
+	check_sound();
+}
+
+static void case_frames_that_the_kernel_holds_are_known_as_such(void)
+{
+	loop_run(&loop, 0);
+	fake_hold(0);
+	fake_hold(0);
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.kernel_receive, 2);
+	CHECK_EQUAL(seen.unseen, 2);
+	check_sound();
+}
+
+static void case_descriptor_outside_the_umem_is_counted_and_never_touched(void)
+{
+	struct fake_ring *rx = &fake.ports[0].rx;
+
+	loop_run(&loop, 0);
+	rx->descriptors[0] = (struct xdp_desc){.addr = UINT64_MAX - 10, .len = 60};
+	rx->descriptors[1] = (struct xdp_desc){.addr = 256, .len = FAKE_FRAME_SIZE};
+	rx->producer = 2;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_invalid), 2);
+	CHECK_EQUAL(COUNT(rx_packets), 0);
+	CHECK(!audit().conserved);
+}
+
+/* Headers whose fields decide how far the parser goes, so that damage leads it everywhere. */
+#define SEED_BYTES 64
+struct seed {
+	uint8_t at, value;
+};
+
+static const struct seed seeds[][10] = {
+	/* UDP behind IPv4 options; ICMP echo behind two tags; ARP request; IPv6 options;
+	   solicitation */
+	{{12, 8}, {14, 0x46}, {17, 50}, {23, 17}, {43, 20}},
+	{{12, 0x81}, {16, 0x88}, {17, 0xa8}, {20, 8}, {22, 0x45}, {25, 42}, {31, 1}, {42, 8}},
+	{{12, 8}, {13, 6}, {15, 1}, {16, 8}, {18, 6}, {19, 4}, {21, 1}},
+	{{12, 0x86}, {13, 0xdd}, {14, 0x60}, {19, 10}, {20, 0}, {54, 60}},
+	{{12, 0x86}, {13, 0xdd}, {14, 0x60}, {19, 10}, {20, 58}, {21, 255}, {54, 135}},
+};
+
+static void case_actions_touch_nothing_beyond_a_packets_end(void)
+{
+	struct action action = {.ipv4_count = 1, .ipv6_count = 1};
+	uint32_t random = 1;
+
+	for (uint32_t round = 0; round < 400000; round++) {
+		uint32_t length = round / 5 % (SEED_BYTES + 1);
+		/* Exactly as long as the packet: the sanitizer sees the first byte beyond. */
+		uint8_t *packet = calloc(length ? length : 1, 1);
+
+		for (int i = 0; i < 10; i++)
+			if (seeds[round % 5][i].at < length)
+				packet[seeds[round % 5][i].at] |= seeds[round % 5][i].value;
+		for (int flips = round % 4; flips && length; flips--) {
+			random = random * 1664525 + 1013904223;
+			packet[(random >> 16) % length] ^= (uint8_t)(random >> 8);
+		}
+		action.kind = ACTION_ECHO + round / 3 % 3;
+		enum verdict verdict = action_apply(&action, packet, length, counters);
+		CHECK(verdict < VERDICTS);
+		free(packet);
+	}
+	CHECK(COUNT(answered_arp));
+	CHECK(COUNT(answered_icmp));
+	CHECK(COUNT(answered_udp));
+}
+
+/* The checkers must see what they are there for: each of these breaks the books on purpose. */
+
+static void case_leaked_frame_is_found(void)
+{
+	loop_run(&loop, 0);
+	loop.pool.free_count--;
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.unseen, 1);
+	CHECK(!seen.conserved);
+}
+
+static void case_frame_with_two_owners_is_found_at_the_end(void)
+{
+	loop_run(&loop, 0);
+	loop.pool.free[0] = loop.pool.free[1];
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.duplicates, 1);
+	CHECK(!seen.conserved);
+}
+
+static void case_frame_with_two_owners_is_found_where_it_happens(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	deliver(0, 4);
+	loop_run(&loop, 0);
+	deliver(0, 4);
+	loop_step(&loop);
+	/* The kernel hands a frame out twice, as a stale completion does. */
+	struct fake_ring *completion = &fake.ports[0].completion;
+
+	completion->addresses[completion->producer % FAKE_RING] =
+		completion->addresses[(completion->producer - 1) % FAKE_RING];
+	completion->producer++;
+	loop_step(&loop);
+	CHECK_EQUAL(loop.pool.violation.total, 1);
+	CHECK_EQUAL(COUNT(owner_violations), 1);
+	CHECK(!strcmp(loop.pool.violation.where, "completion"));
+	CHECK_EQUAL(loop.pool.violation.expected, FRAME_TRANSMIT);
+	CHECK(!audit().conserved);
+}
+
+static void case_completion_of_another_port_is_found(void)
+{
+	loop.action.kind = ACTION_FORWARD;
+	loop_run(&loop, 0);
+	deliver(0, 1);
+	loop_step(&loop);
+	struct fake_ring *tx = &fake.ports[1].tx, *completion = &fake.ports[0].completion;
+
+	loop.ports[0].transmitting = 1;
+	completion->addresses[completion->producer++ % FAKE_RING] = tx->descriptors[0].addr;
+	loop_step(&loop);
+	CHECK_EQUAL(loop.pool.violation.total, 1);
+	CHECK_EQUAL(loop.pool.violation.found, FRAME_OWNER(FRAME_TRANSMIT, 1));
+}
+
+static void case_uninitialised_completion_ring_is_found(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	/* What libxdp 1.3 leaves in a ring struct on a dirty stack: peek believes it. */
+	fake.ports[0].completion_handle.cached_prod = 5;
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	CHECK(loop.pool.violation.total > 0);
+	CHECK(!audit().conserved);
+}
+
+static void case_skipped_completion_is_found(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	deliver(0, 7);
+	loop_step(&loop);
+	fake.ports[0].tx.consumer += 7; /* sent, but its frames never completed */
+	CHECK_EQUAL(loop_drain(&loop, 1000000), 7);
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.kernel_transmit, 7);
+	CHECK(seen.conserved);		 /* the kernel has them: no fault of ours */
+	loop.ports[0].transmitting -= 7; /* but whoever forgets them, loses them */
+	CHECK(!audit().conserved);
+}
+
+static void case_pool_never_overflows(void)
+{
+	frames_put(&loop.pool, 0, FRAME_HAND, "test");
+	CHECK_EQUAL(loop.pool.free_count, FAKE_FRAMES);
+	CHECK(loop.pool.violation.total > 0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+	uint32_t ports;
+} cases[] = {
+#define CASE(name, ports) {#name, case_##name, ports}
+	CASE(frames_are_all_in_pool_and_fill_ring_before_traffic, 1),
+	CASE(drop_counts_every_packet_and_keeps_every_frame, 1),
+	CASE(echo_sends_each_packet_back_once, 1),
+	CASE(partial_batch_is_sent_when_idle, 1),
+	CASE(busy_loop_makes_one_call_a_batch, 1),
+	CASE(steady_stream_is_sent_in_batches_without_sleeping, 1),
+	CASE(lonely_packet_is_sent_at_once, 1),
+	CASE(loop_sleeps_when_a_stream_ends, 1),
+	CASE(small_budget_is_kicked_until_all_is_sent, 1),
+	CASE(device_that_drops_costs_packets_not_frames, 1),
+	CASE(each_errno_has_its_counter_and_ends_the_retry, 1),
+	CASE(kernel_that_sends_nothing_costs_counted_drops_and_no_endless_loop, 1),
+	CASE(tx_is_not_kicked_without_the_need_wakeup_flag, 1),
+	CASE(fill_ring_that_asks_is_kicked, 1),
+	CASE(forward_leaves_by_the_other_port_and_rewrites_addresses, 2),
+	CASE(forward_without_other_port_is_not_matched, 1),
+	CASE(decisions_by_batch_are_obeyed_and_counted, 2),
+	CASE(decision_that_leaves_its_frame_is_not_sent, 1),
+	CASE(failed_decision_drops_its_batch_and_ends_the_run, 1),
+	CASE(signal_ends_the_run, 1),
+	CASE(stop_ends_the_run, 1),
+	CASE(fault_switches_neither_fill_nor_receive, 1),
+	CASE(frames_that_the_kernel_holds_are_known_as_such, 1),
+	CASE(descriptor_outside_the_umem_is_counted_and_never_touched, 1),
+	CASE(actions_touch_nothing_beyond_a_packets_end, 1),
+	CASE(leaked_frame_is_found, 1),
+	CASE(frame_with_two_owners_is_found_at_the_end, 1),
+	CASE(frame_with_two_owners_is_found_where_it_happens, 1),
+	CASE(completion_of_another_port_is_found, 2),
+	CASE(uninitialised_completion_ring_is_found, 1),
+	CASE(skipped_completion_is_found, 1),
+	CASE(pool_never_overflows, 1),
+};
+
+int main(int argc, char **argv)
+{
+	size_t n = sizeof(cases) / sizeof(*cases);
+
+	for (size_t i = 0; i < n; i++) {
+		if (argc == 2 && !strcmp(argv[1], "--list")) {
+			puts(cases[i].name);
+		} else if (argc == 2 && !strcmp(argv[1], cases[i].name)) {
+			fake_reset(cases[i].ports);
+			cases[i].run();
+			fake_end();
+			return 0;
+		}
+	}
+	return argc == 2 && !strcmp(argv[1], "--list") ? 0 : 2;
+}
