@@ -245,4 +245,4 @@ def test_arguments_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 8 addresses of 4 bytes"):
         _batch.act(packet, "respond", ipv4=bytes(36))
     with pytest.raises(TypeError, match="read-write"):
-        _batch.act(b"read-only", "echo")  # type: ignore[arg-type]
+        _batch.act(b"read-only", "echo")

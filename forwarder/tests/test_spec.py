@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A spec becomes a command line and comes back the same; what cannot be is refused with what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.cli import parse
+from forwarder.process import Descriptors
+from forwarder.spec import ForwarderSpec
+from xdp.pyxdp.errors import InputError
+
+powers = st.integers(0, 12).map(lambda n: 1 << n)
+specs = st.builds(
+    ForwarderSpec,
+    interface=st.just("dut0"),
+    queues=st.lists(st.integers(0, 63), min_size=1, max_size=4, unique=True).map(tuple),
+    action=st.sampled_from(["drop", "echo", "respond"]),
+    out=st.sampled_from(["", "dut1"]),
+    set_src_mac=st.sampled_from(["", "02:00:00:00:00:0a"]),
+    respond_ip=st.sampled_from([(), ("10.0.0.1", "fd00::1")]),
+    xskmap=st.sampled_from(["", "/sys/fs/bpf/xsks_map"]),
+    binding=st.sampled_from(["auto", "copy", "zero-copy"]),
+    batch=st.integers(1, 1024),
+    rx_size=powers,
+    fill_size=powers,
+    need_wakeup=st.booleans(),
+    check_owners=st.booleans(),
+    interval=st.sampled_from([0.0, 0.5, 1.0]),
+    no_fill=st.booleans(),
+    pause_receive=st.booleans(),
+    parent_death_signal=st.booleans(),
+)
+
+
+@given(specs)
+def test_argv_gives_the_same_spec_back(spec: ForwarderSpec) -> None:
+    assert parse(spec.to_argv()) == (spec, Descriptors())
+
+
+def test_every_field_can_be_given_on_the_command_line() -> None:
+    changed: dict[str, Any] = {
+        "action": "python",
+        "binding": "copy",
+        "cpus": (1,),
+        "frame_size": 4096,
+        "need_wakeup": False,
+        "out": "dut1",
+        "python": "m:f",
+        "queues": (3,),
+        "respond_ip": ("10.0.0.1",),
+        "respond_mac": "02:00:00:00:00:01",
+        "set_dst_mac": "02:00:00:00:00:02",
+        "set_src_mac": "02:00:00:00:00:03",
+        "xskmap": "/pin",
+    }
+    for field in dataclasses.fields(ForwarderSpec):
+        if field.name not in changed and field.name != "interface":
+            value: Any = field.default
+            changed[field.name] = True if value is False else value * 2 if value else 1
+    spec = ForwarderSpec("dut0", **changed)
+    defaults = dataclasses.asdict(ForwarderSpec("dut0"))
+    same = [name for name, value in dataclasses.asdict(spec).items() if value == defaults[name]]
+    assert same == ["interface"]
+    assert parse(spec.to_argv())[0] == spec
+
+
+def test_descriptors_ride_beside_the_spec() -> None:
+    argv = ForwarderSpec("dut0").to_argv(xskmap_fd=3, ready_fd=4, report_fd=5, counters_fd=6)
+    assert parse(argv)[1] == Descriptors(xskmap=3, ready=4, report=5, counters=6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interface": ""}, "name the interface"),
+        ({"interface": "a" * 16}, "at most 15 characters"),
+        ({"queues": ()}, "name each queue once"),
+        ({"queues": (1, 1)}, "name each queue once"),
+        ({"queues": (-1,)}, "queues count from 0"),
+        ({"cpus": (0, 1)}, "one CPU for each"),
+        ({"action": "eat"}, "choose one of drop"),
+        ({"action": "forward"}, "needs --out"),
+        ({"action": "python"}, "belong together"),
+        ({"python": "m:f"}, "belong together"),
+        ({"action": "python", "python": "m"}, "MODULE:FUNCTION"),
+        ({"set_src_mac": "02:00"}, "--set-src-mac 02:00"),
+        ({"respond_ip": ("300.1.1.1",)}, "IPv4 or IPv6 address"),
+        ({"respond_ip": tuple(f"10.0.0.{n}" for n in range(9))}, "at most 8"),
+        ({"binding": "magic"}, "choose one of auto"),
+        ({"batch": 0}, "choose 1 to 1024"),
+        ({"batch": 1025}, "choose 1 to 1024"),
+        ({"rx_size": 1000}, "--rx-size 1000: choose a power of two"),
+        ({"completion_size": 0}, "--completion-size 0"),
+        ({"frame_size": 3000}, "power of two"),
+        ({"frames": 0}, "--frames 0"),
+        ({"headroom": 2048}, "less than the frame size"),
+        ({"interval": -1.0}, "seconds, from 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_do(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ForwarderSpec(**{"interface": "dut0", **changes})
