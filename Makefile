@@ -19,6 +19,8 @@ help: ## list these targets
 
 lab-setup: ## install what is missing (system packages, .venv), build; does nothing the second time
 	@scripts/setup
+	@# An editable install caches no bytecode by itself, and each forwarder that starts would compile anew.
+	@$(VENV)/python -m compileall -q xdp forwarder labs
 
 lab: need-root lab-setup ## set up, then run the main lab: UDP through an XSKMAP, a forwarder, and back (root)
 	@$(VENV)/xdplab run $(ARGS)

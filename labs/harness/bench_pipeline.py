@@ -17,8 +17,9 @@ from scapy.layers.l2 import Ether
 
 from forwarder.spec import ForwarderSpec
 from labs.harness.flood import flood
-from labs.harness.pipeline import Pipeline, PipelineSpec
+from labs.harness.pipeline import Pipeline, PipelineSpec, attach
 from labs.harness.requirements import why_not
+from xdp.program import Program, ProgramSpec
 
 PARTS = ("topology", "program", "forwarder")
 DRAIN_S = 5.0
@@ -72,8 +73,13 @@ def bench_load(action: str, packets: int) -> dict[str, Any]:
         / UDP(sport=1000, dport=4242)
         / bytes(18)
     )
-    with Pipeline.build(replace(PipelineSpec(), forwarder=forwarder)) as pipeline:
+    with (
+        Pipeline.build(replace(PipelineSpec(), forwarder=forwarder)) as pipeline,
+        Program.load(ProgramSpec("xdp_drop")) as sink,
+    ):
         assert pipeline.forwarder is not None
+        # Replies end at the sender's device: its stack would spend the forwarder's core on refusing them.
+        attach(sink, pipeline.topology, "gen0", "native")
         os.sched_setaffinity(0, {cpus[0]})
         try:
             sent = flood(pipeline.topology["gen"], "gen0", frame, packets)
