@@ -70,18 +70,25 @@ def account(
         expected: losses that are part of the test, "hop/fate" → frames.
     """
     program, forwarder = _of(counted, "program"), _of(counted, "forwarder")
-    redirected = program.get(REDIRECTED, 0)
-    passed = {PASSES + name: count for name, count in program.items() if name != REDIRECTED}
     arrivals = _queues(counted, ingress, "xdp_packets") if native else counted[f"{ingress}_rx_packets"]
 
     rings = {"rx_ring_full": counted["xsk_rx_ring_full"], "no_frame": counted["xsk_rx_dropped"]}
     taken, waiting = forwarder.get("rx_packets", 0), counted["xsk_rx_level"]
-    entered = redirected
+    redirected = taken + waiting + sum(rings.values())
     if native:
         failed = _queues(counted, ingress, "drops")
-        entered = _queues(counted, ingress, "xdp_redirect") + failed
         # What no socket counted was refused by the redirect itself: another queue, a socket that is gone.
         rings["refused"] = max(failed - sum(rings.values()), 0)
+        redirected = _queues(counted, ingress, "xdp_redirect") + failed
+    # Beside its own count, the program's redirects are known from what the driver, or else the socket, saw.
+    entered = redirected if native or not program else program.get(REDIRECTED, 0)
+    if program:
+        redirected = program.get(REDIRECTED, 0)
+        ended = {PASSES + name: count for name, count in program.items() if name != REDIRECTED}
+        decided_on = sum(program.values())
+    else:
+        ended = _foreign_verdicts(counted, ingress, arrivals - redirected)
+        decided_on = arrivals
 
     decisions = ("dropped", "not_matched", "tx_ring_full", "callback_failed")
     decided = {name: forwarder.get(name, 0) for name in decisions}
@@ -91,7 +98,7 @@ def account(
 
     hops = [
         _hop("sender", sent, {"device_refused": counted[f"{sender}_tx_dropped"]}, arrivals, delivered),
-        _hop("xdp", sum(program.values()), passed, redirected, delivered),
+        _hop("xdp", decided_on, ended, redirected, delivered),
         _hop("redirect", entered, rings, taken + waiting, delivered),
         _hop("rx_ring", taken + waiting, {"waiting": waiting}, taken, delivered),
         _hop("forwarder", taken, decided, queued, delivered),
@@ -111,6 +118,18 @@ def account(
         ),
     ]
     return Ledger(sent, tuple(hops), dict(expected or {}))
+
+
+def _foreign_verdicts(counted: Mapping[str, int], ingress: str, others: int) -> dict[str, int]:
+    """What else a program did that has no counters of ours; what the driver does not count was passed.
+
+    In generic mode nobody counts drops: then passed is passed or dropped.
+    """
+    fates = {
+        "dropped": _queues(counted, ingress, "xdp_drops"),
+        "sent_back": _queues(counted, ingress, "xdp_tx"),
+    }
+    return {**fates, PASSES + "passed": max(others - sum(fates.values()), 0)}
 
 
 def _hop(name: str, entered: int, fates: Mapping[str, int], onward: int, delivered: Collection[str]) -> Hop:
