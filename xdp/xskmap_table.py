@@ -102,12 +102,15 @@ def _socket(socket: SocketInfo) -> RenderableType:
 
 
 def shortened(command: str, length: int) -> str:
-    """The command line cut in the middle, and safe for a terminal: it is another process's choice."""
+    """The command line without its program's folder, cut at the end.
+
+    Safe for a terminal: it is another process's choice.
+    """
     command = "".join(each if each.isprintable() else "?" for each in command)
-    if len(command) <= length:
-        return command
-    head = (length - 1) // 2
-    return f"{command[:head]}…{command[head + 1 - length :]}"
+    program, space, arguments = command.partition(" ")
+    if program.startswith(("/", ".")):
+        command = program.rsplit("/", 1)[-1] + space + arguments
+    return command if len(command) <= length else f"{command[: length - 1]}…"
 
 
 def _rings(socket: SocketInfo) -> RenderableType:

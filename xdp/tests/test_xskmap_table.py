@@ -122,7 +122,8 @@ def test_stretches_of_equal_slots_are_one_line_but_each_socket_has_its_own() -> 
 
 def test_a_command_line_is_cut_in_the_middle_and_cannot_move_the_cursor() -> None:
     assert shortened("short", 10) == "short"
-    assert shortened("abcdefghijkl", 7) == "abc…jkl"
+    assert shortened("abcdefghijkl", 7) == "abcdef…"
+    assert shortened("/usr/bin/python3 -m forwarder -i dut0 --fd 7", 30) == "python3 -m forwarder -i dut0 …"
     assert shortened("a\x1b[2Jb\nc", 20) == "a?[2Jb?c"
 
 
