@@ -31,7 +31,7 @@ class PingReport:
             return f"{self.received} of {self.sent} answered"
         return (
             f"{self.received} of {self.sent} answered, "
-            f"{self.min_us:.0f} / {self.mean_us:.0f} / {self.max_us:.0f} µs (min / mean / max)"
+            f"{self.min_us:.0f}/{self.mean_us:.0f}/{self.max_us:.0f} µs min/mean/max"
         )
 
 
