@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -49,7 +50,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor a list like 0,1") from None
 
 
 def _names(text: str) -> list[str]:
@@ -185,7 +189,7 @@ def parse(argv: Sequence[str]) -> tuple[ForwarderSpec, Descriptors]:
 
 def _ready_fd(argv: Sequence[str]) -> int | None:
     """The ready descriptor even where the other options cannot be parsed: somebody waits on it."""
-    for option, value in zip(argv, [*argv[1:], ""], strict=True):
+    for option, value in zip(argv, [*argv[1:], ""], strict=False):
         text = value if option == "--ready-fd" else option.removeprefix("--ready-fd=")
         if option.startswith("--ready-fd") and text.isdigit():
             return int(text)
@@ -212,7 +216,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report_error(argv: Sequence[str], message: str) -> None:
-    try:
+    with contextlib.suppress(OSError):  # a descriptor that is none: that is the message, or it is lost
         write_line(_ready_fd(argv), {"error": message})
-    except OSError as error:
-        print(f"xdplab: --ready-fd: {error.strerror}", file=sys.stderr)

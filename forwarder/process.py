@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import json
 import os
 import signal
@@ -45,6 +46,22 @@ class Descriptors:
     ready: int | None = None
     report: int | None = None
     counters: int | None = None
+
+    def check(self) -> None:
+        """Sees that the pipes can be written, before anything is built.
+
+        Raises:
+            InputError: one cannot.
+        """
+        for option, fd in (("--ready-fd", self.ready), ("--report-fd", self.report)):
+            if fd is None:
+                continue
+            try:
+                writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            except (OSError, OverflowError, ValueError):
+                writable = False
+            if not writable:
+                raise InputError(f"{option} {fd}: no descriptor open for writing was inherited under it")
 
 
 class Forwarder:
@@ -177,6 +194,7 @@ def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
         KernelError: the kernel refused.
         Exception: what the user's Python function raised.
     """
+    descriptors.check()
     # Blocked before any thread exists, so that only sigtimedwait() ever sees them: no handler, no race.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:

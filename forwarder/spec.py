@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
 import re
 from dataclasses import dataclass
 
@@ -135,8 +136,9 @@ class ForwarderSpec:
             raise InputError(f"--frames {self.frames}: choose 1 to {RING_MAX}")
         if not 0 <= self.headroom < self.frame_size:
             raise InputError(f"--headroom {self.headroom}: choose 0 to less than the frame size")
-        if self.interval < 0 or self.duration < 0:
-            raise InputError("--interval and --duration are seconds, from 0")
+        for option, seconds in (("--interval", self.interval), ("--duration", self.duration)):
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise InputError(f"{option} {seconds}: give seconds, 0 or more")
 
     def to_argv(
         self,
