@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -16,10 +15,12 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from forwarder.spec import ForwarderSpec
+from labs.harness.arguments import Parser, whole
 from labs.harness.flood import flood
 from labs.harness.pipeline import Pipeline, PipelineSpec, attach
 from labs.harness.requirements import why_not
 from xdp.program import Program, ProgramSpec
+from xdp.pyxdp.errors import InputError
 
 PARTS = ("topology", "program", "forwarder")
 DRAIN_S = 5.0
@@ -27,16 +28,23 @@ DRAIN_S = 5.0
 
 def main(argv: list[str] | None = None) -> int:
     """Prints a table or JSON."""
-    parser = argparse.ArgumentParser(prog="python -m labs.harness.bench_pipeline", description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="pipelines to build (default 20)")
-    parser.add_argument(
-        "--packets", type=int, default=1_000_000, help="load for each action (default 1000000)"
+    parser = Parser(
+        prog="xdplab bench",
+        description="How long a pipeline takes to stand and to go, and system calls a packet under load.",
+    )
+    add = parser.add_argument
+    add("--runs", type=whole(1, 10_000), default=20, metavar="N", help="pipelines to build (default 20)")
+    add(
+        "--packets",
+        type=whole(1, 1_000_000_000),
+        default=1_000_000,
+        metavar="N",
+        help="load for each action (default 1000000)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     if why_not():
-        print(f"xdplab: {why_not()}", file=sys.stderr)
-        return 2
+        raise InputError(why_not())
     result = {
         "ready": bench_ready(arguments.runs),
         "load": [bench_load(action, arguments.packets) for action in ("drop", "echo")],

@@ -3,16 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
 from xdp.pyxdp.errors import InputError, KernelError
 
 EXIT_INPUT = 2
-EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_SIGNAL = 128  # and the signal's number, as shells have it
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP: takes the same way out as errors do, so that everything is undone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(EXIT_SIGNAL + number)
+        self.signal = signal.Signals(number)
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ commands:
 
 options:
   -h, --help     this text; xdplab COMMAND --help for a command's own
-  -v, --verbose  after an error print the verifier's log too
+  -v, --verbose  after an error print the verifier's log too (before or after COMMAND)
   --version      print the version
 
 first steps:
@@ -64,34 +77,27 @@ first steps:
 def main(argv: list[str] | None = None) -> int:
     """Runs a subcommand; exit code 0, 1 for a verdict of FAIL, 2 for bad input or a refusal of the kernel."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    verbose = False
-    while arguments and arguments[0] in ("-v", "--verbose"):
-        verbose = True
-        arguments.pop(0)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if arguments else EXIT_INPUT
-    if arguments[0] == "--version":
-        from importlib.metadata import version
+    verbose = bool({"-v", "--verbose"} & set(arguments))
+    arguments = [argument for argument in arguments if argument not in ("-v", "--verbose")]
+    with _signals_end():
+        try:
+            code = _dispatch(arguments)
+            sys.stdout.flush()  # here, where a reader that went away is no surprise
+            return code
+        except (InputError, KernelError) as error:
+            return _fail_with(error, verbose)
+        except KeyboardInterrupt:
+            return _ended("interrupted", signal.SIGINT)
+        except Terminated as end:
+            return _ended(f"ended by {end.signal.name}", end.signal)
+        except BrokenPipeError:
+            return _reader_gone()
+        except (RuntimeError, TimeoutError) as error:
+            from labs.harness.process import ProcessError
 
-        print(f"xdplab {version('xdplab')}")
-        return 0
-    command = COMMANDS.get(arguments[0])
-    if command is None:
-        return fail(f"there is no command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
-    signal.signal(signal.SIGTERM, _end)
-    try:
-        return int(importlib.import_module(command.module).main(arguments[1:]) or 0)
-    except (InputError, KernelError) as error:
-        log = error.log if isinstance(error, KernelError) and verbose else ""
-        return fail(str(error), log)
-    except KeyboardInterrupt:
-        print("xdplab: interrupted; everything was removed", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) went away: no error of ours, but nothing can be flushed.
-        sys.stderr.close()
-        return 0
+            if isinstance(error, (ProcessError, TimeoutError)):  # a child died, or nothing moves any more
+                return fail(str(error))
+            raise
 
 
 def fail(message: str, log: str = "") -> int:
@@ -102,6 +108,66 @@ def fail(message: str, log: str = "") -> int:
     return EXIT_INPUT
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM takes the same way out as other errors do, so that everything is undone."""
-    raise SystemExit(128 + signal.SIGTERM)
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else EXIT_INPUT
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"xdplab {version('xdplab')}")
+        return 0
+    command = COMMANDS.get(arguments[0])
+    if command is None:
+        kind = "option" if arguments[0].startswith("-") else "command"
+        raise InputError(f"there is no {kind} {arguments[0]!r}; the commands are {', '.join(COMMANDS)}")
+    try:
+        return int(importlib.import_module(command.module).main(arguments[1:]) or 0)
+    except SystemExit as end:
+        # argparse ends --help so, and rich ends when nobody reads on.
+        if isinstance(end, Terminated) or not isinstance(end.code, int):
+            raise
+        return end.code
+
+
+def _fail_with(error: InputError | KernelError, verbose: bool) -> int:
+    log = error.log if isinstance(error, KernelError) else ""
+    if log and not verbose:
+        return fail(f"{error} (the whole log: add --verbose)")
+    return fail(str(error), log)
+
+
+def _ended(how: str, number: int) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but this line
+    with contextlib.suppress(BrokenPipeError):
+        print(f"xdplab: {how}; everything was removed", file=sys.stderr)
+    return EXIT_SIGNAL + number
+
+
+def _reader_gone() -> int:
+    """The reader of our output (head, less) went away: no error of ours, but no whole run either."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())  # what is still buffered is written at exit
+    os.close(devnull)
+    return EXIT_SIGNAL + signal.SIGPIPE
+
+
+@contextlib.contextmanager
+def _signals_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP undo everything, like Ctrl-C; a signal that the caller ignores stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python takes signals in the main thread only
+        return
+    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGINT)}
+    for number in ENDING:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(number)

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 
+from labs.harness.arguments import Parser
 from labs.harness.requirements import lab_requirements
 from xdp.features import Feature, features
 
 
 def main(argv: list[str]) -> int:
     """Prints a table or JSON; 0 if the labs can run here, else 1."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="xdplab features",
         description="Tries each feature on the running kernel. Exit code 1: the labs cannot run here.",
     )
@@ -30,12 +30,13 @@ def main(argv: list[str]) -> int:
 
 def print_table(found: list[Feature]) -> None:
     """A line a feature."""
-    from rich.console import Console
     from rich.table import Table
+
+    from labs.harness.console import console
 
     table = Table(box=None, pad_edge=False)
     for column in ("feature", "here", "for", "why not"):
         table.add_column(column)
     for one in found:
         table.add_row(one.name, "[green]yes[/]" if one.available else "[red]no[/]", one.purpose, one.reason)
-    Console().print(table)
+    console().print(table)

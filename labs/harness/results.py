@@ -37,6 +37,7 @@ class ResultFolder:
         self.root = root or default_root()
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         self.path = self.root / f"{stamp}-{lab}-{run}"
+        self._made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True)
         except OSError as error:
@@ -46,17 +47,27 @@ class ResultFolder:
             ) from None
 
     def write(self, name: str, data: dict[str, Any]) -> Path:
-        """Writes JSON whole or not at all, then points `latest` to this run."""
+        """Writes JSON whole or not at all, then points `latest` to this run.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         target = self.path / name
         partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(data, indent=2, sort_keys=False) + "\n")
-        partial.replace(target)
-        self._point_latest()
+        try:
+            partial.write_text(json.dumps(data, indent=2, sort_keys=False) + "\n")
+            partial.replace(target)
+            self._point_latest()
+        except OSError as error:
+            raise InputError(f"the result cannot be written to {target}: {error.strerror}") from error
         return target
 
     def discard(self) -> None:
-        """Removes the folder again, for a run that could not begin."""
+        """Removes the folder again, for a run that could not begin, and those above that were made for it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run is in there by now
+            for folder in self._made:
+                folder.rmdir()
 
     def _point_latest(self) -> None:
         link, fresh = self.root / "latest", self.root / f".latest-{os.getpid()}"

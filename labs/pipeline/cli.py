@@ -9,17 +9,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 from rich.console import Console
 
+from labs.harness.arguments import Parser, whole
+from labs.harness.cleanup import clean_up
+from labs.harness.console import console
 from labs.harness.results import ResultFolder, default_root
 from labs.harness.runs import namespace_name, new_run_id
 from labs.harness.topology import PAIR
 from labs.pipeline import report
-from labs.pipeline.lab import MEANT, LabResult, LabSpec, run_lab
+from labs.pipeline.lab import MAX_PACKETS, MAX_PINGS, MEANT, PAYLOAD_BYTES, LabResult, LabSpec, run_lab
 from xdp.attachment import Mode
-from xdp.pyxdp.errors import InputError
 
 DESCRIPTION = """\
 Sends UDP datagrams from namespace gen to namespace dut. An XDP program on dut0 redirects them through an
@@ -38,11 +40,6 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see xdplab run --help")
-
-
 def _rate(text: str) -> float | None:
     if text == "max":
         return None
@@ -50,31 +47,32 @@ def _rate(text: str) -> float | None:
         rate = float(text)
     except ValueError:
         rate = 0.0
-    if not rate > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give datagrams a second, or max")
+    if not 0.1 <= rate <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give 0.1 to 1e9 datagrams a second, or max")
     return rate
 
 
 def parser() -> argparse.ArgumentParser:
     """The options, with the lab's own defaults."""
-    made = _Parser(
-        prog="xdplab run pipeline",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = Parser("xdplab run", DESCRIPTION, EPILOG)
     add = made.add_argument
-    add("--packets", type=int, default=LabSpec.packets, metavar="N", help="datagrams to send (default 10000)")
+    packets = whole(0, MAX_PACKETS)
+    add("--packets", type=packets, default=LabSpec.packets, metavar="N", help="to send (default 10000)")
     add("--rate", type=_rate, default=LabSpec.rate_pps, metavar="R", help="a second, or max (default 10000)")
     add(
         "--payload",
-        type=int,
+        type=whole(*PAYLOAD_BYTES),
         default=LabSpec.payload_bytes,
         metavar="N",
         help="UDP payload bytes (default 18)",
     )
-    add("--port", type=int, default=LabSpec.port, metavar="N", help="destination port (default 4242)")
+    add(
+        "--port",
+        type=whole(1, 65535),
+        default=LabSpec.port,
+        metavar="N",
+        help="destination port (default 4242)",
+    )
     add("--action", choices=sorted(MEANT), default=LabSpec.action, help="of the forwarder (default echo)")
     add("--mode", choices=get_args(Mode), default=LabSpec.mode, help="XDP mode (default native)")
     add(
@@ -85,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--pings",
-        type=int,
+        type=whole(0, MAX_PINGS),
         default=LabSpec.pings,
         metavar="N",
         help="echo requests before and after (default 20)",
@@ -113,7 +111,7 @@ def main(argv: list[str]) -> int:
         keep=options.keep,
     )
     run = new_run_id()
-    out = report.console(to_stderr=options.json)
+    out = console(to_stderr=options.json)
     folder = ResultFolder("pipeline", run, options.results or default_root())
     try:
         with _progress(out, spec.packets) as progress:
@@ -126,17 +124,21 @@ def main(argv: list[str]) -> int:
             )
     except BaseException:
         folder.discard()
+        if spec.keep:  # what was pinned or outlives us is kept for those runs only that came to their end
+            clean_up(everything=True, run=run)
         raise
+    if spec.keep and result.interrupted:
+        clean_up(everything=True, run=run)
     data = result.to_dict()
     written = folder.write("run.json", data)
     out.print(report.outcome(result))
     out.print(f"{'result':<{report.LABEL}}{written}", soft_wrap=True)
-    if spec.keep:
+    if spec.keep and not result.interrupted:
         out.print("\n".join(how_to_enter(result)), soft_wrap=True, markup=False)
     if options.json:
         json.dump(data, sys.stdout, indent=2)
         print()
-    if result.sent is not None and result.sent.interrupted:
+    if result.interrupted:
         raise KeyboardInterrupt
     return 0 if result.passed else 1
 

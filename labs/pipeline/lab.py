@@ -32,6 +32,9 @@ from xdp.xskmap_model import XskMap
 
 SOURCE_PORT = 40000
 RECEIVE_DEADLINE_S = 5.0
+MAX_PACKETS = 10_000_000  # each number is looked for at the receiver, which takes memory
+MAX_PINGS = 10_000
+PAYLOAD_BYTES = (16, 1472)  # the stamp; MTU 1500 less the headers of IP and UDP
 # What each action is meant to do with a datagram: where frames end, and whether they come back.
 MEANT = {"echo": "receiver/received", "respond": "receiver/received", "drop": "forwarder/dropped"}
 
@@ -69,12 +72,13 @@ class LabSpec:
             raise InputError(f"--port {self.port}: UDP ports are 1 to 65535")
         if self.action not in MEANT:
             raise InputError(f"--action {self.action}: this lab knows {', '.join(MEANT)}")
-        if self.packets < 0:
-            raise InputError(f"--packets {self.packets}: give 0 or more")
-        if not 16 <= self.payload_bytes <= 1472:
-            raise InputError(
-                f"--payload {self.payload_bytes}: 16 bytes (the stamp) to 1472 (MTU 1500 less the headers)"
-            )
+        for option, value, (least, most) in (
+            ("--packets", self.packets, (0, MAX_PACKETS)),
+            ("--payload", self.payload_bytes, PAYLOAD_BYTES),
+            ("--pings", self.pings, (0, MAX_PINGS)),
+        ):
+            if not least <= value <= most:
+                raise InputError(f"{option} {value}: give {least} to {most}")
 
     def pipeline(self) -> PipelineSpec:
         """The pipeline that it takes."""
@@ -123,6 +127,11 @@ class LabResult:
     def passed(self) -> bool:
         """The verdict."""
         return not self.reasons
+
+    @property
+    def interrupted(self) -> bool:
+        """Ctrl-C ended the traffic early."""
+        return self.sent is not None and self.sent.interrupted
 
     def to_dict(self) -> dict[str, Any]:
         """`run.json`; its schema is labs/harness/run.schema.json."""
@@ -195,7 +204,7 @@ def run_lab(
         for name, capture in captures.items():
             if folder is not None:
                 capture.write(folder.path / f"{name}.pcap")
-        if spec.pings:
+        if spec.pings and not result.interrupted:
             result.ping_with = ping(pipeline.topology["gen"], gateway, run=run, count=spec.pings)
         if pipeline.forwarder is not None and not spec.keep:
             result.forwarder = pipeline.forwarder.stop()
@@ -218,11 +227,13 @@ def exchange(
         result.received = receiver.drain(expected, RECEIVE_DEADLINE_S, payload=traffic.payload)
         result.counted = dict(pipeline.counted_since(before))
         result.host_received = host.drain(0).count
+        socket_full = receiver.drops
     result.timings_ns["traffic"] = result.sent.duration_ns
     result.ledger = account(
         result.sent.sent,
         result.counted,
-        Arrived.of(result.received),
+        # The report counts from its call on; a full socket has dropped before that, while we were sending.
+        dataclasses.replace(Arrived.of(result.received), socket_full=socket_full),
         native=pipeline.attachment.mode == "native",
         delivered={MEANT[spec.action]},
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -103,8 +103,3 @@ def hops(ledger: Ledger) -> Table:
         )
         before = hop.onward
     return table
-
-
-def console(*, to_stderr: bool = False) -> Console:
-    """Where it goes; to stderr when stdout carries JSON."""
-    return Console(stderr=to_stderr, highlight=False, soft_wrap=False)
