@@ -23,6 +23,7 @@ from labs.harness.ledger import Ledger
 from labs.harness.netns import NetNs
 from labs.harness.pipeline import Pipeline, PipelineSpec, attach, start_forwarder
 from labs.harness.postmortem import POSTMORTEM, Postmortem
+from labs.harness.process import Process
 from labs.harness.receiver import ReceivedReport, Receiver
 from labs.harness.runs import new_run_id
 from labs.harness.topology import PAIR, Topology, TopologySpec
@@ -119,13 +120,14 @@ def pipeline(
     topology: Topology,
     program: Program,
     attachment: Attachment,
-    forwarder: ForwarderProcess,
+    forwarder: Process,
     forwarder_spec: ForwarderSpec,
     postmortem: Postmortem,
 ) -> Iterator[Pipeline]:
-    """All of the above together."""
+    """All of the above together; `forwarder` may be any process that enters the XSKMAP."""
     spec = PipelineSpec(topology.spec, program.spec, attachment.asked, forwarder_spec, attachment.ifname)
-    with Pipeline(spec, topology, program, attachment, forwarder) as built:
+    ours = forwarder if isinstance(forwarder, ForwarderProcess) else None
+    with Pipeline(spec, topology, program, attachment, ours, foreign=ours is None) as built:
         postmortem.pipeline = built
         yield built
 

@@ -65,7 +65,9 @@ class Pipeline:
 
     Attributes:
         spec: what was asked for.
-        topology, program, attachment, forwarder: its parts; the forwarder is None where none was asked for.
+        topology, program, attachment: its parts.
+        forwarder: None where none was asked for, or another process stands in its place.
+        foreign: somebody else's forwarder is in the XSKMAP: its rings tell what it did.
         timings_ns: nanoseconds that each part took to build and all took to close, by name.
     """
 
@@ -75,6 +77,7 @@ class Pipeline:
     attachment: Attachment
     forwarder: ForwarderProcess | None
     timings_ns: dict[str, int] = field(default_factory=dict)
+    foreign: bool = False
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
     @classmethod
@@ -104,7 +107,7 @@ class Pipeline:
                             spec.forwarder, topology, program, spec.device, attachment if keep else None
                         )
                     )
-            built = cls(spec, topology, program, attachment, forwarder, timings, undo)
+            built = cls(spec, topology, program, attachment, forwarder, timings, _undo=undo)
             built._undo = undo.pop_all()
             return built
 
@@ -121,6 +124,8 @@ class Pipeline:
         self._counters.add("xsk", self._count_sockets)
         if self.forwarder is not None:
             self._counters.add("forwarder", self.forwarder.counters)
+        elif self.foreign:
+            self._counters.add("forwarder", self._count_foreign)
 
     @property
     def dut(self) -> NetNs:
@@ -156,6 +161,22 @@ class Pipeline:
             rings = [getattr(one, ring) for one in sockets]
             counts[f"{ring}_level"] = sum(one.level for one in rings if one is not None)
         return counts
+
+    def _count_foreign(self) -> dict[str, int]:
+        """What a forwarder in any language did, as the rings that it shares with the kernel tell.
+
+        The indices run freely since the bind: taken off RX, put on TX, and come back as completed.
+        """
+        sockets = list(self._reader.read(with_owners=False).sockets.values())
+        taken = sum(one.rx.consumer for one in sockets if one.rx)
+        queued = sum(one.tx.producer for one in sockets if one.tx)
+        completed = sum(one.completion.producer for one in sockets if one.completion)
+        return {
+            "rx_packets": taken,
+            "tx_packets": queued,
+            "tx_completed": completed,
+            "dropped": max(taken - queued, 0),
+        }
 
     def close(self) -> None:
         """Ends the forwarder, detaches, removes the network; last in, first out. Idempotent."""
