@@ -28,8 +28,8 @@ def echo_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler: install gcc")
     target = tmp_path_factory.mktemp("foreign") / "echo"
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(target), str(SOURCE), "-lxdp", "-lbpf"]
-    subprocess.run(command, check=True)
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-lxdp", "-lbpf"]
+    subprocess.run([compiler, str(SOURCE), "-o", str(target), *flags], check=True)
     return target
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Pins that cannot be left behind: on a bpffs that is mounted nowhere.
 
-It goes with its last descriptor. Programs that know nothing of us take maps by path: children that inherit the
-descriptor open the path that `pin` gives, others find the same pins at /proc/<our pid>/fd/<number>/<name>.
+It goes with its last descriptor. Programs that know nothing of us take maps by path: children that inherit
+the descriptor open the path that `pin` gives, others find the same pins at /proc/<our pid>/fd/<number>/<name>.
 """
 
 from __future__ import annotations
