@@ -6,26 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
 
 from labs.harness.ledger import Ledger
+from labs.harness.packets import datagram
 from labs.harness.pipeline import Pipeline
 from labs.harness.process import Process
 from labs.harness.receiver import Receiver
-from labs.harness.topology import PAIR
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
 pytestmark = pytest.mark.lab
-GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")
-DATAGRAM = (
-    Ether(src=GEN.mac, dst=DUT.mac) / IP(src=GEN.ip, dst=DUT.ip) / UDP(sport=40000, dport=4242) / bytes(18)
-)
 
 
 @pytest.fixture
 def plan() -> Traffic:
-    return Traffic(TrafficPlan(DATAGRAM, count=3_000, rate_pps=20_000, sequence=True))
+    return Traffic(TrafficPlan(datagram(), count=3_000, rate_pps=20_000, sequence=True))
 
 
 def test_every_packet_of_a_foreign_forwarder_is_accounted_for(

@@ -11,12 +11,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
-
 from forwarder.spec import ForwarderSpec
 from labs.harness.arguments import Parser, whole
 from labs.harness.flood import flood
+from labs.harness.packets import datagram
 from labs.harness.pipeline import Pipeline, PipelineSpec, attach
 from labs.harness.requirements import why_not
 from xdp.program import Program, ProgramSpec
@@ -75,12 +73,7 @@ def bench_load(action: str, packets: int) -> dict[str, Any]:
     """System calls a packet of a forwarder that always has something to do, at batch 64."""
     cpus = sorted(os.sched_getaffinity(0))
     forwarder = ForwarderSpec("dut0", action=action, batch=64, interval=0, cpus=(cpus[-1],))
-    frame = bytes(
-        Ether(src="02:00:c0:a8:01:0a", dst="02:00:c0:a8:01:14")
-        / IP(src="192.168.1.10", dst="192.168.1.20")
-        / UDP(sport=1000, dport=4242)
-        / bytes(18)
-    )
+    frame = bytes(datagram())
     with (
         Pipeline.build(replace(PipelineSpec(), forwarder=forwarder)) as pipeline,
         Program.load(ProgramSpec("xdp_drop")) as sink,

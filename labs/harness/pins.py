@@ -2,7 +2,7 @@
 """Pins that cannot be left behind: on a bpffs that is mounted nowhere.
 
 It goes with its last descriptor. Programs that know nothing of us take maps by path: children that inherit
-the descriptor open the path that `pin` gives, others find the same pins at /proc/<our pid>/fd/<number>/<name>.
+the descriptor open the path that `pin` gives; others find the pins at /proc/<our pid>/fd/<number>/<name>.
 """
 
 from __future__ import annotations

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
-
 from forwarder.spec import ForwarderSpec
 from labs.harness.account import Arrived, account
 from labs.harness.capture import Capture
 from labs.harness.environment import environment
 from labs.harness.ethtool import Ethtool
 from labs.harness.ledger import Ledger
+from labs.harness.packets import SOURCE_PORT, datagram
 from labs.harness.ping import PingReport, ping
 from labs.harness.pipeline import Pipeline, PipelineSpec
 from labs.harness.receiver import ReceivedReport, Receiver
@@ -30,7 +28,6 @@ from xdp.program import ProgramSpec
 from xdp.pyxdp.errors import InputError
 from xdp.xskmap_model import XskMap
 
-SOURCE_PORT = 40000
 RECEIVE_DEADLINE_S = 5.0
 MAX_PACKETS = 10_000_000  # each number is looked for at the receiver, which takes memory
 MAX_PINGS = 10_000
@@ -92,13 +89,7 @@ class LabSpec:
 
     def traffic(self) -> TrafficPlan:
         """The datagrams."""
-        gen, dut = PAIR.end("gen0"), PAIR.end("dut0")
-        packet = (
-            Ether(src=gen.mac, dst=dut.mac)
-            / IP(src=gen.ip, dst=dut.ip)
-            / UDP(sport=SOURCE_PORT, dport=self.port)
-            / bytes(self.payload_bytes)
-        )
+        packet = datagram(dport=self.port, payload=bytes(self.payload_bytes))
         return TrafficPlan(packet, count=self.packets, rate_pps=self.rate_pps, sequence=True)
 
 

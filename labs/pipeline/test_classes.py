@@ -13,12 +13,11 @@ from scapy.packet import Packet
 
 from forwarder.spec import ForwarderSpec
 from labs.harness.ledger import Ledger
+from labs.harness.packets import PORT, datagram
 from labs.harness.pipeline import Pipeline
 from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR
 from labs.harness.traffic import TrafficPlan, TrafficReport
-
-from .conftest import PORT, datagram
 
 pytestmark = pytest.mark.lab
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")

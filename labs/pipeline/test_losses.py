@@ -10,12 +10,13 @@ import pytest
 from forwarder.spec import ForwarderSpec
 from labs.harness.borrow import borrowed_socket
 from labs.harness.ledger import Ledger
+from labs.harness.packets import PORT, datagram
 from labs.harness.pipeline import XSKMAP, Pipeline
 from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
-from .conftest import PORT, Exchange, datagram
+from .conftest import Exchange
 
 pytestmark = pytest.mark.lab
 RX_SIZE = 256

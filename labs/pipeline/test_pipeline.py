@@ -9,11 +9,12 @@ import pytest
 
 from forwarder.spec import ForwarderSpec
 from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.packets import PORT
 from labs.harness.pipeline import Pipeline
 from labs.harness.receiver import Receiver
 from xdp.attachment import Mode
 
-from .conftest import PORT, Exchange
+from .conftest import Exchange
 
 pytestmark = pytest.mark.lab
 

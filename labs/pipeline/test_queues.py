@@ -9,12 +9,11 @@ import pytest
 
 from forwarder.spec import ForwarderSpec
 from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.packets import SOURCE_PORT, datagram
 from labs.harness.pipeline import Pipeline
 from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
-
-from .conftest import SOURCE_PORT, datagram
 
 pytestmark = pytest.mark.lab
 EACH = 2_000

@@ -9,13 +9,12 @@ import pytest
 
 from labs.harness.borrow import borrowed_socket
 from labs.harness.netns import NetNs
+from labs.harness.packets import PORT, SOURCE_PORT, datagram
 from labs.harness.pipeline import XSKMAP, Pipeline
 from labs.harness.receiver import Receiver
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 from xdp.xskmap_model import XskMap
 from xdp.xskmap_owner import owners
-
-from .conftest import PORT, SOURCE_PORT, datagram
 
 pytestmark = pytest.mark.lab
 
