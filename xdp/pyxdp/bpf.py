@@ -25,39 +25,49 @@ class BpfMap:
         self._handle = handle
 
     @property
+    def _live(self) -> int:
+        if not self._handle:
+            raise InputError("this map's object is closed: nothing can be asked of it any more")
+        return self._handle
+
+    def forget(self) -> None:
+        """Called when the object is closed: libbpf has freed what the handle points to."""
+        self._handle = 0
+
+    @property
     def name(self) -> str:
         """The map's name in the object (the kernel cuts it at 15 characters)."""
-        return str(libbpf().bpf_map__name(self._handle).decode())
+        return str(libbpf().bpf_map__name(self._live).decode())
 
     @property
     def fd(self) -> int:
         """File descriptor, owned by the object; negative before the load."""
-        return int(libbpf().bpf_map__fd(self._handle))
+        return int(libbpf().bpf_map__fd(self._live))
 
     @property
     def type(self) -> MapType:
         """The map's type."""
-        return MapType(libbpf().bpf_map__type(self._handle))
+        return MapType(libbpf().bpf_map__type(self._live))
 
     @property
     def max_entries(self) -> int:
         """Number of entries."""
-        return int(libbpf().bpf_map__max_entries(self._handle))
+        return int(libbpf().bpf_map__max_entries(self._live))
 
     @max_entries.setter
     def max_entries(self, entries: int) -> None:
-        result = libbpf().bpf_map__set_max_entries(self._handle, entries)
+        result = libbpf().bpf_map__set_max_entries(self._live, entries)
         if result:
             raise KernelError("set max_entries", self.name, result, hint="do it before the object is loaded")
 
     @property
     def is_internal(self) -> bool:
         """True for `.rodata`, `.data`, `.bss` and `.kconfig`."""
-        return bool(libbpf().bpf_map__is_internal(self._handle))
+        return bool(libbpf().bpf_map__is_internal(self._live))
 
     def reuse_fd(self, fd: int) -> None:
         """Makes the object share an existing map instead of creating its own."""
-        result = libbpf().bpf_map__reuse_fd(self._handle, fd)
+        result = libbpf().bpf_map__reuse_fd(self._live, fd)
         if result:
             raise KernelError(
                 "reuse map", f"{self.name} from fd {fd}", result, hint="the fd must be a BPF map"
@@ -66,7 +76,7 @@ class BpfMap:
     def initial_value(self) -> memoryview:
         """The section's start values, writable until the load; the live content is mapped from `fd`."""
         size = ctypes.c_size_t()
-        address = libbpf().bpf_map__initial_value(self._handle, ctypes.byref(size))
+        address = libbpf().bpf_map__initial_value(self._live, ctypes.byref(size))
         if not address:
             raise InputError(f"map {self.name} is no data section of the object")
         return memoryview((ctypes.c_char * size.value).from_address(address)).cast("B")
@@ -79,33 +89,43 @@ class BpfProgram:
         self._handle = handle
 
     @property
+    def _live(self) -> int:
+        if not self._handle:
+            raise InputError("this program's object is closed: nothing can be asked of it any more")
+        return self._handle
+
+    def forget(self) -> None:
+        """Called when the object is closed: libbpf has freed what the handle points to."""
+        self._handle = 0
+
+    @property
     def handle(self) -> int:
         """`struct bpf_program *`."""
-        return self._handle
+        return self._live
 
     @property
     def name(self) -> str:
         """The function's name."""
-        return str(libbpf().bpf_program__name(self._handle).decode())
+        return str(libbpf().bpf_program__name(self._live).decode())
 
     @property
     def section(self) -> str:
         """The ELF section, such as "xdp" or "xdp.frags"."""
-        return str(libbpf().bpf_program__section_name(self._handle).decode())
+        return str(libbpf().bpf_program__section_name(self._live).decode())
 
     @property
     def type(self) -> ProgType:
         """The program's type."""
-        return ProgType(libbpf().bpf_program__type(self._handle))
+        return ProgType(libbpf().bpf_program__type(self._live))
 
     @property
     def fd(self) -> int:
         """File descriptor, owned by the object; negative before the load."""
-        return int(libbpf().bpf_program__fd(self._handle))
+        return int(libbpf().bpf_program__fd(self._live))
 
     def set_autoload(self, load: bool) -> None:
         """Says whether loading the object loads this program."""
-        libbpf().bpf_program__set_autoload(self._handle, load)
+        libbpf().bpf_program__set_autoload(self._live, load)
 
 
 class BpfObject:
@@ -222,6 +242,10 @@ class BpfObject:
     def close(self) -> None:
         """Unloads what nothing else holds; programs and maps of this object are not usable afterwards."""
         if self._handle:
+            for each_map in self.maps.values():
+                each_map.forget()
+            for program in self.programs.values():
+                program.forget()
             libbpf().bpf_object__close(self._handle)
             self._handle = 0
 
