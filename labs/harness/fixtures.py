@@ -43,7 +43,7 @@ def run_id() -> str:
 @pytest.fixture
 def postmortem(request: pytest.FixtureRequest) -> Postmortem:
     """What will be printed if the test fails; fixtures put what they made into it."""
-    found = Postmortem(request.node.name)
+    found = Postmortem(request.node.nodeid)
     request.node.stash[POSTMORTEM] = found
     return found
 
@@ -124,12 +124,21 @@ def pipeline(
     forwarder_spec: ForwarderSpec,
     postmortem: Postmortem,
 ) -> Iterator[Pipeline]:
-    """All of the above together; `forwarder` may be any process that enters the XSKMAP."""
+    """All of the above together; `forwarder` may be any process that enters the XSKMAP.
+
+    What its peers send and receive is recorded until the test has passed.
+    """
     spec = PipelineSpec(topology.spec, program.spec, attachment.asked, forwarder_spec, attachment.ifname)
     ours = forwarder if isinstance(forwarder, ForwarderProcess) else None
     with Pipeline(spec, topology, program, attachment, ours, foreign=ours is None) as built:
         postmortem.pipeline = built
-        yield built
+        with contextlib.ExitStack() as undo:
+            for end in topology.spec.ends:
+                # Not in the DUT: what XDP takes there comes before any capture.
+                if topology[end.node] is not built.dut:
+                    recorder = Capture(topology[end.node], end.name, idle=True)
+                    postmortem.recorders.append(undo.enter_context(recorder))
+            yield built
 
 
 @pytest.fixture

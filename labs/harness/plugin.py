@@ -80,15 +80,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_labs] = LabRun()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Counts the labs, and puts the leak check outermost, so that it looks when all else is gone."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the leak check of labs outermost, so that it looks when all else is gone."""
     for item in items:
         if item.get_closest_marker("lab"):
-            config.stash[_labs].selected += 1
             names = getattr(item, "fixturenames", None)
             if names is not None and "nothing_left_behind" in names:
                 names.remove("nothing_left_behind")
                 names.insert(0, "nothing_left_behind")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Counts the labs that were selected: those that `-m` or `-k` left out were not skipped."""
+    labs = [item for item in session.items if item.get_closest_marker("lab")]
+    session.config.stash[_labs].selected = len(labs)
 
 
 @pytest.fixture(autouse=True)
