@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The README is true: its test runs, its function decides, its commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labs.harness.cli import COMMANDS
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text()
+FILTER = """\
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks_map SEC(".maps");
+SEC("xdp") int my_filter(struct xdp_md *ctx)
+{
+	return bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_PASS);
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def block(first_line: str) -> str:
+    """The code block that begins with this line."""
+    found = re.search(rf"```python\n{re.escape(first_line)}\n(.*?)```", README, re.DOTALL)
+    assert found, first_line
+    return found[1]
+
+
+def test_every_subcommand_in_it_exists() -> None:
+    named = set(re.findall(r"(?:^|`)xdplab ([a-z]+)\b", README, re.MULTILINE))
+    assert named - set(COMMANDS) == set()
+    assert set(COMMANDS) - {"bench"} <= named  # `make bench` stands for it
+
+
+def test_every_make_target_in_it_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make ([a-z-]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_file_that_it_links_to_exists() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_its_function_decides_by_length() -> None:
+    scope: dict[str, object] = {}
+    exec(block("# mymodule.py"), scope)  # noqa: S102 (our own documentation is what is tested)
+    packets = np.zeros(3, dtype=[("addr", "u8"), ("len", "u4"), ("options", "u4")])
+    packets["len"] = [60, 64, 1500]
+    decide = scope["decide"]
+    assert callable(decide)
+    assert list(decide(packets, None)) == [0, 1, 1]
+
+
+@pytest.mark.lab
+def test_its_test_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(block("# test_mine.py"))
+    (tmp_path / "my_filter.bpf.c").write_text(FILTER)
+    arch = subprocess.run(
+        ["cc", "-print-multiarch"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    flags = ["-target", "bpf", "-g", "-O2", "-idirafter", f"/usr/include/{arch}"]
+    subprocess.run(["clang", *flags, "-c", "my_filter.bpf.c"], check=True, cwd=tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        ".",
+        "test_mine.py",
+    ]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 passed" in run.stdout
