@@ -200,9 +200,7 @@ def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
     try:
         if spec.parent_death_signal:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        for cpu in spec.cpus:
-            if cpu not in os.sched_getaffinity(0):
-                raise InputError(f"--cpu {cpu}: this process may use {sorted(os.sched_getaffinity(0))}")
+        _check_cpus(spec.cpus)
         forwarder = Forwarder(spec, descriptors, _load_function(spec.python) if spec.python else None)
         try:
             forwarder.start()
@@ -223,6 +221,21 @@ def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
         return 0
     print(f"xdplab: frames are not conserved: {json.dumps(report['frames'])}", file=sys.stderr)
     return 1
+
+
+def _check_cpus(cpus: tuple[int, ...]) -> None:
+    """Tries each CPU: an inherited affinity may be widened, a cpuset may not."""
+    before = os.sched_getaffinity(0)
+    try:
+        for cpu in cpus:
+            try:
+                os.sched_setaffinity(0, {cpu})
+            except (OSError, ValueError, OverflowError) as error:
+                raise InputError(
+                    f"--cpu {cpu}: this process may not run there; there are {os.cpu_count()}, from 0"
+                ) from error
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def write_line(fd: int | None, message: dict[str, Any]) -> None:

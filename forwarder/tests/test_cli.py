@@ -21,7 +21,7 @@ from forwarder.cli import main
         (["-i", "lo", "-q", "x"], "argument -q/--queue: invalid"),
         (["-i", "lo", "--rx-size", "1000"], "--rx-size 1000: choose a power of two"),
         (["-i", "lo", "--mode", "generic", "--zero-copy"], "--mode generic has no zero-copy"),
-        (["-i", "lo", "--cpu", "99999"], "--cpu 99999: this process may use"),
+        (["-i", "lo", "--cpu", "99999"], "--cpu 99999: this process may not run there"),
         (["-i", "lo", "--xskmap", "/a", "--xskmap-fd", "5"], "not both"),
         (["-i", "lo", "--xskmap", "/nowhere/at/all"], "/nowhere/at/all"),
         (["-i", "lo", "--xskmap-fd", "0"], "--xskmap-fd 0 is no BPF map"),
