@@ -430,20 +430,23 @@ static void case_descriptor_outside_the_umem_is_counted_and_never_touched(void)
 }
 
 /* Headers whose fields decide how far the parser goes, so that damage leads it everywhere. */
-#define SEED_BYTES 64
+#define SEED_BYTES 90
 struct seed {
 	uint8_t at, value;
 };
 
 static const struct seed seeds[][10] = {
-	/* UDP behind IPv4 options; ICMP echo behind two tags; ARP request; IPv6 options;
-	   solicitation */
+	/* UDP behind IPv4 options, ICMP echo behind two tags, ARP request, IPv6 options */
 	{{12, 8}, {14, 0x46}, {17, 50}, {23, 17}, {43, 20}},
 	{{12, 0x81}, {16, 0x88}, {17, 0xa8}, {20, 8}, {22, 0x45}, {25, 42}, {31, 1}, {42, 8}},
 	{{12, 8}, {13, 6}, {15, 1}, {16, 8}, {18, 6}, {19, 4}, {21, 1}},
 	{{12, 0x86}, {13, 0xdd}, {14, 0x60}, {19, 10}, {20, 0}, {54, 60}},
-	{{12, 0x86}, {13, 0xdd}, {14, 0x60}, {19, 10}, {20, 58}, {21, 255}, {54, 135}},
+	/* half a UDP header, a solicitation without option, ICMPv6 echo */
+	{{12, 8}, {14, 0x45}, {17, 24}, {23, 17}},
+	{{12, 0x86}, {13, 0xdd}, {14, 0x60}, {19, 24}, {20, 58}, {21, 255}, {22, 1}, {54, 135}},
+	{{12, 0x86}, {13, 0xdd}, {14, 0x60}, {19, 8}, {20, 58}, {54, 128}},
 };
+#define SEEDS (sizeof(seeds) / sizeof(*seeds))
 
 static void case_actions_touch_nothing_beyond_a_packets_end(void)
 {
@@ -451,13 +454,13 @@ static void case_actions_touch_nothing_beyond_a_packets_end(void)
 	uint32_t random = 1;
 
 	for (uint32_t round = 0; round < 400000; round++) {
-		uint32_t length = round / 5 % (SEED_BYTES + 1);
+		uint32_t length = round / SEEDS % (SEED_BYTES + 1);
 		/* Exactly as long as the packet: the sanitizer sees the first byte beyond. */
 		uint8_t *packet = calloc(length ? length : 1, 1);
 
 		for (int i = 0; i < 10; i++)
-			if (seeds[round % 5][i].at < length)
-				packet[seeds[round % 5][i].at] |= seeds[round % 5][i].value;
+			if (seeds[round % SEEDS][i].at < length)
+				packet[seeds[round % SEEDS][i].at] |= seeds[round % SEEDS][i].value;
 		for (int flips = round % 4; flips && length; flips--) {
 			random = random * 1664525 + 1013904223;
 			packet[(random >> 16) % length] ^= (uint8_t)(random >> 8);
@@ -470,6 +473,8 @@ static void case_actions_touch_nothing_beyond_a_packets_end(void)
 	CHECK(COUNT(answered_arp));
 	CHECK(COUNT(answered_icmp));
 	CHECK(COUNT(answered_udp));
+	CHECK(COUNT(answered_icmpv6));
+	CHECK(COUNT(answered_neighbour));
 }
 
 /* The checkers must see what they are there for: each of these breaks the books on purpose. */
@@ -490,6 +495,17 @@ static void case_frame_with_two_owners_is_found_at_the_end(void)
 	loop.pool.free[0] = loop.pool.free[1];
 	struct audit seen = audit();
 
+	CHECK_EQUAL(seen.duplicates, 1);
+	CHECK(!seen.conserved);
+}
+
+static void case_frame_in_pool_and_in_use_is_found_at_the_end(void)
+{
+	loop_run(&loop, 0);
+	loop.pool.free[loop.pool.free_count++] = fake.ports[0].fill.addresses[0];
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.unseen, 0);
 	CHECK_EQUAL(seen.duplicates, 1);
 	CHECK(!seen.conserved);
 }
@@ -601,6 +617,7 @@ static const struct {
 	CASE(actions_touch_nothing_beyond_a_packets_end, 1),
 	CASE(leaked_frame_is_found, 1),
 	CASE(frame_with_two_owners_is_found_at_the_end, 1),
+	CASE(frame_in_pool_and_in_use_is_found_at_the_end, 1),
 	CASE(frame_with_two_owners_is_found_where_it_happens, 1),
 	CASE(completion_of_another_port_is_found, 2),
 	CASE(uninitialised_completion_ring_is_found, 1),
