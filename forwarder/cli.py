@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -210,6 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report_error(argv, str(error))
         return 2
     except Exception as error:  # noqa: BLE001 (the user's function; its traceback is what helps)
+        import traceback  # rarely needed, and dear at start
+
         traceback.print_exc()
         _report_error(argv, f"{type(error).__name__}: {error}")
         return 1
