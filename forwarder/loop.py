@@ -206,7 +206,8 @@ def _decide_options(function: BatchFunction, umem: Umem, batch: int) -> dict[str
     """Views for the Python function, made once; NumPy is imported only here."""
     import numpy as np
 
-    packets = np.zeros(batch, dtype=[("addr", "<u8"), ("len", "<u4"), ("options", "<u4")])
+    # The kernel's addr is unsigned, but NumPy makes floats of unsigned plus signed, which index nothing.
+    packets = np.zeros(batch, dtype=[("addr", "<i8"), ("len", "<u4"), ("options", "<u4")])
     verdicts = np.zeros(batch, dtype=np.uint8)
     frames = np.frombuffer(umem, dtype=np.uint8).reshape(umem.frames, umem.frame_size)
 
@@ -216,7 +217,7 @@ def _decide_options(function: BatchFunction, umem: Umem, batch: int) -> dict[str
             verdicts[:n] = _batch.DROP
             return
         if len(answer) != n:
-            raise InputError(f"the Python function gave {len(answer)} verdicts for {n} packets")
+            raise ValueError(f"the Python function gave {len(answer)} verdicts for {n} packets")
         verdicts[:n] = answer
 
     return {"decide": decide, "descriptors": packets, "verdicts": verdicts}

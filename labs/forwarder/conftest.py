@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What these labs share: a sender of numbered frames, and a check of a report's books."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from labs.harness.topology import Topology
+
+HEADERS = bytes.fromhex(
+    "0200c0a80114 0200c0a8010a 0800"
+    "4500002e00000000 4011 0000 c0a8010a c0a80114"  # checksum 0: no stack ever looks at it
+    "9c40 1092 001a 0000"
+)
+
+
+@pytest.fixture
+def send(topology: Topology) -> Iterator[Callable[..., None]]:
+    """Sends UDP frames to port 4242 out of gen0, each with its number behind the headers."""
+    with topology["gen"].socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("gen0", 0))
+
+        def frames(count: int) -> None:
+            for number in range(count):
+                raw.send(HEADERS + struct.pack(">I", number) + b"." * 14)
+
+        yield frames
+
+
+def check_books(report: dict[str, Any]) -> dict[str, int]:
+    """Every packet has one fate, every frame one place; returns the counters."""
+    counters: dict[str, int] = report["counters"]
+    fates = ("dropped", "not_matched", "tx_ring_full", "callback_failed", "tx_packets")
+    assert counters["rx_packets"] == sum(counters[fate] for fate in fates)
+    frames = report["frames"]
+    assert frames["conserved"], frames
+    places = ("pool", "fill", "rx", "tx", "completion", "kernel_receive", "kernel_transmit")
+    assert frames["frames"] == sum(frames[place] for place in places)
+    held = sum(frames[place] for place in ("tx", "completion", "kernel_transmit"))
+    assert counters["tx_packets"] == counters["tx_completed"] + held
+    assert counters["owner_violations"] == 0
+    return counters

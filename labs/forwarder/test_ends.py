@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Every way to end leaves the books balanced, or nothing at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from forwarder.spec import ForwarderSpec
+from labs.harness.flood import flood
+from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.topology import Topology
+from xdp.program import Program
+
+from .conftest import HEADERS, check_books
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_it_cleanly_with_the_report_as_last_line(
+    forwarder: ForwarderProcess, send: Callable[[int], None], ending: signal.Signals
+) -> None:
+    send(100)
+    forwarder.wait_for(lambda: forwarder.counters()["tx_completed"] == 100, 5, "packets sent back")
+    os.kill(forwarder.pid, ending)
+    assert forwarder.wait(5) == 0
+    report = json.loads(forwarder.stdout.splitlines()[-1])
+    assert report == forwarder.report()
+    counters = check_books(report)
+    assert counters["rx_packets"] == counters["tx_packets"] == 100
+    assert counters["syscalls"] == (counters["poll_calls"] + counters["tx_kicks"] + counters["fill_kicks"]), (
+        "every system call of the loop is counted once, by its kind"
+    )
+    assert forwarder.stderr == ""
+
+
+class TestStatistics:
+    """The line for people."""
+
+    @pytest.fixture
+    def forwarder_spec(self) -> ForwarderSpec:
+        return ForwarderSpec("dut0", action="drop", interval=0.05)
+
+    def test_statistics_come_each_interval_in_their_form(
+        self, forwarder: ForwarderProcess, send: Callable[[int], None]
+    ) -> None:
+        send(1000)
+        line = re.compile(r"^AF_XDP RX: 1000 pkts \(\d+ pps\) 60 KB \(\d+\.\d Mbit/s\)$", re.M)
+        forwarder.wait_for(lambda: bool(line.search(forwarder.stdout)), 5, "a line with all packets")
+
+
+@pytest.mark.parametrize("echo", [False, True], ids=["drop", "echo"])
+def test_end_under_load_conserves_every_frame(
+    topology: Topology, program: Program, attachment: object, run_id: str, echo: bool
+) -> None:
+    spec = ForwarderSpec("dut0", action="echo" if echo else "drop", check_owners=True, interval=0)
+    map_fd = program.map_fd("xsks_map")
+    with ForwarderProcess(spec, namespace=topology["dut"], run=run_id, xskmap_fd=map_fd) as forwarder:
+        child = os.fork()
+        if not child:
+            try:
+                flood(topology["gen"], "gen0", HEADERS + b"." * 18, 100_000_000)
+            finally:
+                os._exit(0)
+        try:
+            forwarder.wait_for(lambda: forwarder.counters()["rx_packets"] > 20_000, 5, "load")
+            counters = check_books(forwarder.stop())
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert counters["syscalls"] <= 0.05 * counters["rx_packets"]
+
+
+def test_killed_forwarder_leaves_the_queue_free_for_the_next(
+    topology: Topology, program: Program, attachment: object, run_id: str, send: Callable[[int], None]
+) -> None:
+    spec, map_fd = ForwarderSpec("dut0", action="drop"), program.map_fd("xsks_map")
+    for _ in range(5):
+        with ForwarderProcess(spec, namespace=topology["dut"], run=run_id, xskmap_fd=map_fd) as forwarder:
+            send(10)
+            counted = forwarder.counters
+            forwarder.wait_for(lambda: counted()["rx_packets"] == 10, 5, "10 packets")  # noqa: B023 (called here)
+            forwarder.kill()
