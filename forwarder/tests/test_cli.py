@@ -18,7 +18,7 @@ from forwarder.cli import main
     [
         ([], "the following arguments are required: -i/--interface"),
         (["-i", "lo", "--action", "eat"], "argument --action: invalid choice: 'eat'"),
-        (["-i", "lo", "-q", "x"], "argument -q/--queue: invalid"),
+        (["-i", "lo", "-q", "x"], "'x' is no number, nor a list like 0,1"),
         (["-i", "lo", "--rx-size", "1000"], "--rx-size 1000: choose a power of two"),
         (["-i", "lo", "--mode", "generic", "--zero-copy"], "--mode generic has no zero-copy"),
         (["-i", "lo", "--cpu", "99999"], "--cpu 99999: this process may not run there"),
@@ -29,6 +29,8 @@ from forwarder.cli import main
         (["-i", "lo", "--python", "json:nothing"], "has no attribute 'nothing'"),
         (["-i", "lo", "--python", "json:__doc__"], "it is no function"),
         (["-i", "lo", "--bogus"], "unrecognized arguments: --bogus"),
+        (["-i", "lo", "--interval", "nan"], "--interval nan: give seconds, 0 or more"),
+        (["-i", "lo", "--report-fd", "999"], "--report-fd 999: no descriptor open for writing"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_on_the_ready_pipe(
@@ -50,6 +52,11 @@ def test_a_mistake_is_one_line_on_stderr_and_on_the_ready_pipe(
 def test_closed_ready_descriptor_does_not_hide_the_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-i", "lo", "--rx-size", "3", "--ready-fd", "999"]) == 2
     assert "xdplab: --rx-size 3" in capsys.readouterr().err
+
+
+def test_no_option_at_all_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "the following arguments are required" in capsys.readouterr().err
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"frame_size": 3000}, "power of two"),
         ({"frames": 0}, "--frames 0"),
         ({"headroom": 2048}, "less than the frame size"),
-        ({"interval": -1.0}, "seconds, from 0"),
+        ({"interval": -1.0}, "--interval -1.0: give seconds, 0 or more"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(changes: dict[str, Any], message: str) -> None:
