@@ -7,10 +7,13 @@ import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from forwarder._batch import COUNTERS
+from forwarder.loop import BatchLoop
 from forwarder.spec import ForwarderSpec
 from labs.harness.flood import flood
 from labs.harness.forwarder_process import ForwarderProcess
@@ -40,6 +43,24 @@ def test_signal_ends_it_cleanly_with_the_report_as_last_line(
     assert forwarder.stderr == ""
 
 
+def test_sleeping_forwarder_is_woken_to_end(forwarder: ForwarderProcess) -> None:
+    forwarder.wait_for(lambda: forwarder.counters()["poll_calls"] > 1, 5, "a loop asleep")
+    counters = check_books(forwarder.stop())
+    assert counters["rx_packets"] == 0
+    assert counters["poll_wakeups"] == 1, "by the eventfd, not by a time-out"
+
+
+def test_queue_that_is_given_up_meanwhile_is_waited_for(topology: Topology) -> None:
+    spec = ForwarderSpec("dut0")
+    memory = [memoryview(bytearray(8 * len(COUNTERS))) for _ in range(2)]
+    with topology["dut"].entered(), BatchLoop(spec, 0, memory[0]) as first:
+        later = threading.Timer(0.1, first.close)
+        later.start()
+        with BatchLoop(spec, 0, memory[1]) as second:
+            assert second.granted[0].queue == 0
+        later.join()
+
+
 class TestStatistics:
     """The line for people."""
 
@@ -59,7 +80,9 @@ class TestStatistics:
 def test_end_under_load_conserves_every_frame(
     topology: Topology, program: Program, attachment: object, run_id: str, echo: bool
 ) -> None:
-    spec = ForwarderSpec("dut0", action="echo" if echo else "drop", check_owners=True, interval=0)
+    # A large batch: there is nearly always something queued and not yet sent when the end comes.
+    action = "echo" if echo else "drop"
+    spec = ForwarderSpec("dut0", action=action, batch=1000, check_owners=True, interval=0)
     map_fd = program.map_fd("xsks_map")
     with ForwarderProcess(spec, namespace=topology["dut"], run=run_id, xskmap_fd=map_fd) as forwarder:
         child = os.fork()
@@ -70,10 +93,12 @@ def test_end_under_load_conserves_every_frame(
                 os._exit(0)
         try:
             forwarder.wait_for(lambda: forwarder.counters()["rx_packets"] > 20_000, 5, "load")
-            counters = check_books(forwarder.stop())
+            report = forwarder.stop()
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+    counters, frames = check_books(report), report["frames"]
+    assert frames["tx"] == frames["completion"] == frames["kernel_transmit"] == frames["undrained"] == 0
     assert counters["syscalls"] <= 0.05 * counters["rx_packets"]
 
 
