@@ -17,7 +17,7 @@ from forwarder.loop import BatchLoop
 from forwarder.spec import ForwarderSpec
 from labs.harness.flood import flood
 from labs.harness.forwarder_process import ForwarderProcess
-from labs.harness.topology import Topology
+from labs.harness.topology import CHAIN, Topology, TopologySpec
 from xdp.program import Program
 
 from .conftest import HEADERS, check_books
@@ -59,6 +59,35 @@ def test_queue_that_is_given_up_meanwhile_is_waited_for(topology: Topology) -> N
         with BatchLoop(spec, 0, memory[1]) as second:
             assert second.granted[0].queue == 0
         later.join()
+
+
+class TestDrain:
+    """What is queued when the end comes."""
+
+    @pytest.fixture
+    def topology_spec(self) -> TopologySpec:
+        return CHAIN
+
+    def test_what_is_queued_is_sent_before_the_end(
+        self, topology: Topology, program: Program, attachment: object, send: Callable[[int], None]
+    ) -> None:
+        spec = ForwarderSpec("dut0", action="forward", out="dut1", check_owners=True)
+        memory = memoryview(bytearray(8 * len(COUNTERS))).cast("Q")
+        completed = COUNTERS.index("tx_completed")
+        dut1 = topology["dut"].interface_index("dut1")
+        with topology["dut"].entered():
+            loop = BatchLoop(spec, 0, memory.cast("B"))
+        with loop, topology["dut"].netlink() as route:
+            loop.enter(program.map_fd("xsks_map"))
+            route.link("set", index=dut1, state="down")
+            send(100)
+            loop.run(20)
+            assert (memory[COUNTERS.index("tx_packets")], memory[completed]) == (100, 0)
+            route.link("set", index=dut1, state="up")
+            frames = loop.settle()
+        assert frames["conserved"]
+        assert frames["undrained"] == frames["tx"] == 0
+        assert memory[completed] == 100
 
 
 class TestStatistics:
