@@ -68,8 +68,9 @@ class TestDrain:
     def topology_spec(self) -> TopologySpec:
         return CHAIN
 
+    @pytest.mark.usefixtures("attachment")
     def test_what_is_queued_is_sent_before_the_end(
-        self, topology: Topology, program: Program, attachment: object, send: Callable[[int], None]
+        self, topology: Topology, program: Program, send: Callable[[int], None]
     ) -> None:
         spec = ForwarderSpec("dut0", action="forward", out="dut1", check_owners=True)
         memory = memoryview(bytearray(8 * len(COUNTERS))).cast("Q")
