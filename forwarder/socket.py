@@ -15,7 +15,6 @@ from xdp.pyxdp.errors import InputError, KernelError
 
 from . import _batch, netdev
 
-AF_XDP = 44  # linux/socket.h; the socket module has no name for it
 TX_BUDGET_DEFAULT = 32  # TX_BATCH_SIZE, net/xdp/xsk.c: descriptors that a copy-mode sendto() sends
 
 
@@ -108,7 +107,7 @@ class XskSocket:
         )
 
     def _options(self) -> socket.socket:
-        return socket.socket(AF_XDP, socket.SOCK_RAW, 0, fileno=os.dup(self.fd))
+        return socket.socket(xsk.AF_XDP, socket.SOCK_RAW, 0, fileno=os.dup(self.fd))
 
     @property
     def fd(self) -> int:
@@ -125,8 +124,7 @@ class XskSocket:
 
     def statistics(self) -> dict[str, int]:
         """XDP_STATISTICS: what the kernel dropped or found wrong, since the socket exists."""
-        with self._options() as options:
-            return xsk.statistics(options.getsockopt(xsk.SOL_XDP, xsk.XDP_STATISTICS, 48))
+        return xsk.statistics(self.fd)
 
     def enter(self, xskmap_fd: int) -> None:
         """Puts the socket into an XSKMAP, in the slot of its queue."""

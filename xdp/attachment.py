@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import errno
 import os
 import socket
-import threading
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+from .netns import call_inside
 from .pyxdp import dispatcher, xdplink
 from .pyxdp.errors import InputError, KernelError
 
@@ -21,7 +19,6 @@ Kind = Literal["link", "netlink", "dispatcher"]
 
 _FLAGS = {"native": xdplink.FLAGS_NATIVE, "generic": xdplink.FLAGS_GENERIC}
 _DISPATCHER_MODES = {"native": dispatcher.Mode.NATIVE, "generic": dispatcher.Mode.GENERIC}
-_NEWNET = 0x40000000  # CLONE_NEWNET, linux/sched.h
 
 
 @dataclasses.dataclass
@@ -76,7 +73,7 @@ def attach(prog_fd: int, ifname: str, mode: Mode = "auto", kind: Kind = "link") 
         link_fd = None
         for attempt in ("native", "generic") if mode == "auto" else (mode,):
             try:
-                link_fd = _attach_once(prog_fd, ifindex, attempt, kind, undo)
+                link_fd = _attach_once(prog_fd, ifname, ifindex, attempt, kind, undo)
                 break
             except KernelError as error:
                 refused_native = attempt == "native" and error.errno in (errno.EOPNOTSUPP, errno.EINVAL)
@@ -88,7 +85,9 @@ def attach(prog_fd: int, ifname: str, mode: Mode = "auto", kind: Kind = "link") 
         return Attachment(ifname, ifindex, mode, granted.mode, kind, granted.prog_id, link_fd, undo.pop_all())
 
 
-def _attach_once(prog_fd: int, ifindex: int, mode: str, kind: Kind, undo: contextlib.ExitStack) -> int | None:
+def _attach_once(
+    prog_fd: int, ifname: str, ifindex: int, mode: str, kind: Kind, undo: contextlib.ExitStack
+) -> int | None:
     if kind == "link":
         link_fd = xdplink.link_create(prog_fd, ifindex, _FLAGS[mode])
         # Another process may hold a copy (the forwarder of a lab that is kept): then the link stays.
@@ -98,34 +97,11 @@ def _attach_once(prog_fd: int, ifindex: int, mode: str, kind: Kind, undo: contex
     undo.callback(os.close, home)
     if kind == "netlink":
         xdplink.netlink_attach(prog_fd, ifindex, _FLAGS[mode])
-        undo.callback(_in_namespace, home, lambda: xdplink.netlink_detach(ifindex, _FLAGS[mode], prog_fd))
+        undo.callback(
+            call_inside, home, ifname, lambda: xdplink.netlink_detach(ifindex, _FLAGS[mode], prog_fd)
+        )
     else:
         program = dispatcher.DispatchedProgram(prog_fd)
-        undo.callback(_in_namespace, home, program.close)
+        undo.callback(call_inside, home, ifname, program.close)
         program.attach(ifindex, _DISPATCHER_MODES[mode])
     return None
-
-
-def _in_namespace(namespace_fd: int, undo: Callable[[], None]) -> None:
-    """Runs in a thread of its own that enters the namespace, so that no caller's namespace changes."""
-    failure: list[BaseException] = []
-
-    def enter_and_undo() -> None:
-        try:
-            _setns(namespace_fd)
-            undo()
-        except (OSError, InputError) as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=enter_and_undo)
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-
-
-def _setns(namespace_fd: int) -> None:
-    """Moves the calling thread into a network namespace (os.setns exists since Python 3.12)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace_fd, _NEWNET):
-        raise KernelError("enter network namespace", f"fd {namespace_fd}", ctypes.get_errno())

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .program import Program, ProgramSpec
-from .pyxdp import probe
+from .pyxdp import probe, xsk
 from .pyxdp.btf import Btf
 from .pyxdp.errors import InputError, KernelError
 from .pyxdp.kernel import MapType, ProgType
-
-_AF_XDP = 44  # linux/socket.h; the socket module names it only since Python 3.13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +33,7 @@ def _root() -> None:
 
 
 def _af_xdp() -> None:
-    socket.socket(_AF_XDP, socket.SOCK_RAW).close()
+    socket.socket(xsk.AF_XDP, socket.SOCK_RAW).close()
 
 
 def _xdp() -> None:

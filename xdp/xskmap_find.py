@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import ctypes
 import os
 import socket
 import struct
@@ -13,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from .netns import call_inside
 from .pyxdp import kernel, maps, xdplink
 from .pyxdp.errors import InputError, KernelError
 from .xskmap import needs_root
 
 _Result = TypeVar("_Result")
-_CLONE_NEWNET = 0x40000000  # linux/sched.h
 _LINK_TRACING = 2  # BPF_LINK_TYPE_TRACING, linux/bpf.h
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def all_xskmaps() -> list[int]:
@@ -164,19 +161,9 @@ def _namespace_path(netns: str) -> Path:
 
 
 def _in_namespace(path: Path, call: Callable[[], _Result]) -> _Result:
-    """Runs the call in a thread of its own, which ends there: nobody else's namespace changes."""
-
-    def enter() -> _Result:
-        with path.open() as namespace:
-            if _libc.setns(namespace.fileno(), _CLONE_NEWNET):
-                number = ctypes.get_errno()
-                raise KernelError("enter network namespace", str(path), number, hint="is it a namespace?")
-        return call()
-
     try:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(enter).result()
+        namespace = path.open()
     except PermissionError as error:
-        if isinstance(error, KernelError):
-            raise
         raise KernelError("open network namespace", str(path), error.errno or 0) from error
+    with namespace:
+        return call_inside(namespace.fileno(), str(path), call)

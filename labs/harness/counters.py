@@ -17,6 +17,7 @@ from types import MappingProxyType, TracebackType
 
 from labs.harness.ethtool import Ethtool
 from labs.harness.netns import NetNs
+from xdp.pyxdp import xsk
 from xdp.pyxdp.errors import InputError, KernelError
 
 # include/uapi/linux/rtnetlink.h, if_link.h
@@ -53,35 +54,16 @@ LINK_COUNTERS = (
     "rx_nohandler",
     "rx_otherhost_dropped",
 )
-# struct xdp_statistics, include/uapi/linux/if_xdp.h; all u64
-AF_XDP = 44  # include/linux/socket.h
-SOL_XDP = 283
-XDP_STATISTICS = 7
-XSK_COUNTERS = (
-    "rx_dropped",
-    "rx_invalid_descs",
-    "tx_invalid_descs",
-    "rx_ring_full",
-    "rx_fill_ring_empty_descs",
-    "tx_ring_empty_descs",
-)
 NOT_COUNTERS = ("peer_ifindex",)  # veth shows it among its statistics
 
 Source = Callable[[], Mapping[str, int]]
 
 
-class Snapshot(Mapping[str, int]):
-    """All counters at about one moment; subtract an earlier one to get a `Delta`."""
+class _Named(Mapping[str, int]):
+    """Counters by name; a name that does not exist is answered with those that do."""
 
-    def __init__(self, values: Mapping[str, int], time_ns: int) -> None:
+    def __init__(self, values: Mapping[str, int]) -> None:
         self._values = MappingProxyType(dict(values))
-        self.time_ns = time_ns
-
-    def __sub__(self, before: Snapshot) -> Delta:
-        """What has been counted since; a counter that did not exist before began at 0."""
-        values = {name: value - before._values.get(name, 0) for name, value in self._values.items()}
-        gone = {name: -value for name, value in before._values.items() if name not in self._values}
-        return Delta({**values, **gone}, self.time_ns - before.time_ns)
 
     def __getitem__(self, name: str) -> int:
         return _look_up(self._values, name)
@@ -92,11 +74,25 @@ class Snapshot(Mapping[str, int]):
     def __len__(self) -> int:
         return len(self._values)
 
+
+class Snapshot(_Named):
+    """All counters at about one moment; subtract an earlier one to get a `Delta`."""
+
+    def __init__(self, values: Mapping[str, int], time_ns: int) -> None:
+        super().__init__(values)
+        self.time_ns = time_ns
+
+    def __sub__(self, before: Snapshot) -> Delta:
+        """What has been counted since; a counter that did not exist before began at 0."""
+        values = {name: value - before._values.get(name, 0) for name, value in self._values.items()}
+        gone = {name: -value for name, value in before._values.items() if name not in self._values}
+        return Delta({**values, **gone}, self.time_ns - before.time_ns)
+
     def __repr__(self) -> str:
         return f"Snapshot({len(self)} counters, {sum(1 for value in self.values() if value)} not 0)"
 
 
-class Delta(Mapping[str, int]):
+class Delta(_Named):
     """What was counted between two snapshots.
 
     Attributes:
@@ -104,7 +100,7 @@ class Delta(Mapping[str, int]):
     """
 
     def __init__(self, values: Mapping[str, int], duration_ns: int) -> None:
-        self._values = MappingProxyType(dict(values))
+        super().__init__(values)
         self.duration_ns = duration_ns
 
     @property
@@ -125,15 +121,6 @@ class Delta(Mapping[str, int]):
             for name, value in self.of(where).items()
             if name.startswith(middle) and name.split("_", 3)[3] == what
         )
-
-    def __getitem__(self, name: str) -> int:
-        return _look_up(self._values, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
 
     def __repr__(self) -> str:
         moved = ", ".join(f"{name}={value}" for name, value in self.changed.items())
@@ -185,7 +172,7 @@ class Counters:
 
     def add_xsk(self, where: str, fd: int) -> None:
         """Count an AF_XDP socket's XDP_STATISTICS."""
-        self.add(where, lambda: xsk_statistics(fd))
+        self.add(where, lambda: xsk.statistics(fd))
 
     def remove(self, where: str) -> None:
         """Count it no longer. Idempotent."""
@@ -263,25 +250,6 @@ def link_statistics(netlink: socket.socket, index: int, name: str = "") -> dict[
         raise KernelError("read counters", name or f"link {index}", errno.EPROTO)
     count = min((length - 4) // 8, len(LINK_COUNTERS))  # older kernels know fewer
     return dict(zip(LINK_COUNTERS, struct.unpack_from(f"={count}Q", answer, 32), strict=False))
-
-
-def xsk_statistics(fd: int) -> dict[str, int]:
-    """An AF_XDP socket's XDP_STATISTICS.
-
-    Raises:
-        KernelError: the descriptor is no AF_XDP socket.
-    """
-    try:
-        # Family and type are given, since AF_XDP has no getsockname() by which Python could find them.
-        borrowed = socket.socket(AF_XDP, socket.SOCK_RAW, 0, fileno=fd)
-        try:
-            answer = borrowed.getsockopt(SOL_XDP, XDP_STATISTICS, 8 * len(XSK_COUNTERS))
-        finally:
-            borrowed.detach()  # the descriptor is its owner's to close
-    except OSError as error:
-        raise KernelError("read XDP_STATISTICS", f"descriptor {fd}", error.errno or 0) from error
-    count = len(answer) // 8
-    return dict(zip(XSK_COUNTERS, struct.unpack(f"={count}Q", answer), strict=False))
 
 
 def _look_up(values: Mapping[str, int], name: str) -> int:

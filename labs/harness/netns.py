@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from labs.harness.runs import NAMESPACE_DIRECTORY, namespace_name
+from xdp.netns import CLONE_NEWNET, enter
 from xdp.pyxdp.errors import InputError, KernelError
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
-CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 MS_BIND = 4096  # include/uapi/linux/mount.h
 MNT_DETACH = 2
 
@@ -133,11 +133,11 @@ class NetNs:
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             # Inside the try: an interrupt right after the switch must still find the way back.
-            _setns(self.fd, self.name)
+            enter(self.fd, self.name)
             yield self
         finally:
             try:
-                _setns(own, "the thread's own namespace")
+                enter(own, "the thread's own namespace")
             except KernelError as error:
                 raise LostNamespaceError(f"thread stays in namespace {self.name}: {error}") from error
             finally:
@@ -306,10 +306,3 @@ def _bring_up_loopback() -> None:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(control, siocgifflags, request))[1]
         fcntl.ioctl(control, siocsifflags, struct.pack("16sh14x", b"lo", flags | iff_up))
-
-
-def _setns(fd: int, name: str) -> None:
-    if _libc.setns(fd, CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        hint = "run as root" if code == errno.EPERM else ""
-        raise KernelError("enter network namespace", name, code, hint)

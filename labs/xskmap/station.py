@@ -127,11 +127,7 @@ class ManualSocket:
 
     def statistics(self) -> dict[str, int]:
         """What the kernel says to the process itself."""
-        raw = (ctypes.c_char * 64)()
-        length = ctypes.c_uint32(64)
-        result = _libc.getsockopt(self.fd, xsk.SOL_XDP, xsk.XDP_STATISTICS, raw, ctypes.byref(length))
-        assert result == 0
-        return xsk.statistics(raw.raw[: length.value])
+        return xsk.statistics(self.fd)
 
     def close(self) -> None:
         """Closes socket and UMEM."""

@@ -8,11 +8,13 @@ cached indices, and what stood there before would be taken for completed frames.
 from __future__ import annotations
 
 import ctypes
+import socket
 import struct
 
 from ._native import Ring, SocketConfig, UmemConfig, libxdp
 from .errors import KernelError
 
+AF_XDP = 44  # linux/socket.h; the socket module does not name it before Python 3.13
 # linux/if_xdp.h
 SOL_XDP = 283
 XDP_MMAP_OFFSETS = 1
@@ -218,7 +220,20 @@ class XskSocket:
         self.close()
 
 
-def statistics(raw: bytes) -> dict[str, int]:
-    """Decodes what `getsockopt(SOL_XDP, XDP_STATISTICS)` gave: 24 bytes before Linux 5.9, 48 since."""
+def statistics(fd: int) -> dict[str, int]:
+    """XDP_STATISTICS of an AF_XDP socket; three of them before Linux 5.9, six since.
+
+    Raises:
+        KernelError: the descriptor is no AF_XDP socket.
+    """
+    try:
+        # Family and type are given, since AF_XDP has no getsockname() by which Python could find them.
+        borrowed = socket.socket(AF_XDP, socket.SOCK_RAW, 0, fileno=fd)
+        try:
+            raw = borrowed.getsockopt(SOL_XDP, XDP_STATISTICS, 8 * len(STATISTICS))
+        finally:
+            borrowed.detach()  # the descriptor is its owner's to close
+    except OSError as error:
+        raise KernelError("read XDP_STATISTICS", f"descriptor {fd}", error.errno or 0) from error
     values = struct.unpack(f"{len(raw) // 8}Q", raw[: len(raw) // 8 * 8])
     return dict(zip(STATISTICS, values, strict=False))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from scapy.all import IP, UDP, Ether, Raw
 
-from labs.harness.counters import Counters, Snapshot, link_statistics, xsk_statistics
+from labs.harness.counters import Counters, Snapshot, link_statistics
 from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, Topology
 from labs.harness.traffic import Traffic, TrafficPlan
@@ -121,9 +121,9 @@ def test_a_device_that_is_gone_is_an_error_and_closing_leaves_no_descriptor() ->
 
 @pytest.mark.lab
 def test_an_af_xdp_socket_is_counted_and_stays_open() -> None:
-    with socket.socket(44, socket.SOCK_RAW) as xsk:  # AF_XDP
+    with socket.socket(xsk.AF_XDP, socket.SOCK_RAW) as opened:
         with Counters() as counters:
-            counters.add_xsk("xsk0", xsk.fileno())
+            counters.add_xsk("xsk0", opened.fileno())
             assert dict(counters.snapshot()) == {
                 "xsk0_rx_dropped": 0,
                 "xsk0_rx_invalid_descs": 0,
@@ -132,9 +132,9 @@ def test_an_af_xdp_socket_is_counted_and_stays_open() -> None:
                 "xsk0_rx_fill_ring_empty_descs": 0,
                 "xsk0_tx_ring_empty_descs": 0,
             }
-        assert xsk_statistics(xsk.fileno())
+        assert xsk.statistics(opened.fileno())
     with socket.socket() as tcp:
         with pytest.raises(KernelError, match="XDP_STATISTICS"):
-            xsk_statistics(tcp.fileno())
+            xsk.statistics(tcp.fileno())
         assert tcp.fileno() >= 0
         tcp.getsockname()
