@@ -15,6 +15,7 @@ from labs.harness.counters import Counters, Snapshot, link_statistics
 from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, Topology
 from labs.harness.traffic import Traffic, TrafficPlan
+from xdp.pyxdp import xsk
 from xdp.pyxdp.errors import InputError, KernelError
 
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")

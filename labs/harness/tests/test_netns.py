@@ -14,6 +14,7 @@ import pytest
 from labs.harness import netns
 from labs.harness.netns import LostNamespaceError, NetNs, remove_pin
 from labs.harness.runs import NAMESPACE_DIRECTORY, new_run_id
+from xdp import netns as entering
 from xdp.pyxdp.errors import InputError, KernelError
 
 RUN = new_run_id()  # of a form that clean-up knows, should these tests be killed
@@ -93,7 +94,7 @@ def test_no_way_back_is_no_ordinary_error(monkeypatch: pytest.MonkeyPatch) -> No
     def body() -> None:
         with NetNs("gen", "t") as namespace:
             calls = iter([0, -1])
-            monkeypatch.setattr(netns._libc, "setns", lambda *_: next(calls))
+            monkeypatch.setattr(entering._libc, "setns", lambda *_: next(calls))
             with pytest.raises(LostNamespaceError, match="xl-t-gen"), namespace.entered():
                 pass
 
