@@ -141,7 +141,6 @@ _BPF: dict[str, tuple[Any, ...]] = {
     "libbpf_minor_version": (c_uint32,),
     "libbpf_probe_bpf_prog_type": (c_int, c_int, c_void_p),
     "libbpf_probe_bpf_map_type": (c_int, c_int, c_void_p),
-    "libbpf_probe_bpf_helper": (c_int, c_int, c_int, c_void_p),
     "bpf_object__open_file": (c_void_p, c_char_p, POINTER(OpenOpts)),
     "bpf_object__open_mem": (c_void_p, c_char_p, c_size_t, POINTER(OpenOpts)),
     "bpf_object__load": (c_int, c_void_p),

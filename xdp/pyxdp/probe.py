@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""libbpf's feature probes: each tries the feature, none looks at the kernel's version."""
+"""libbpf's feature probes: each tries the feature, none looks at the kernel's version.
+
+Not its probe for helpers: libbpf 1.1 looks for a sentence of the verifier that Linux 6.18 words differently,
+and says yes to every helper there.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +33,3 @@ def map_type(kind: MapType) -> bool:
     """Does the kernel create maps of this type?"""
     with log.captured():
         return _answer(libbpf().libbpf_probe_bpf_map_type(kind, None), f"map type {kind.name}")
-
-
-def helper(kind: ProgType, number: int) -> bool:
-    """May programs of this type call the helper with this number (BPF_FUNC_*, linux/bpf.h)?"""
-    with log.captured():
-        return _answer(
-            libbpf().libbpf_probe_bpf_helper(kind, number, None), f"helper {number} in {kind.name}"
-        )

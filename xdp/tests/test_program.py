@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import errno
-import subprocess
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from xdp.compiler import compile_bpf
 from xdp.program import Program, ProgramSpec, bundled
 from xdp.pyxdp import InputError, KernelError, kernel
 from xdp.pyxdp.bpf import BpfObject, last_verdict
@@ -20,17 +20,12 @@ NO_XDP = 'SEC("tc") int f(struct __sk_buff *c) { return 0; }'
 TWO = 'SEC("xdp") int a(struct xdp_md *c) { return 1; } SEC("xdp") int b(struct xdp_md *c) { return 2; }'
 
 
-def compile_bpf(folder: Path, source: str) -> Path:
-    """Compiles functions of a test's own."""
-    path, target = folder / "user.bpf.c", folder / "user.bpf.o"
+def built(folder: Path, source: str) -> Path:
+    """Functions of a test's own, compiled."""
+    path = folder / "user.bpf.c"
     includes = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
     path.write_text(f'{includes}{source}\nchar _license[] SEC("license") = "GPL";\n')
-    arch = subprocess.run(
-        ["cc", "-print-multiarch"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    include = ["-idirafter", f"/usr/include/{arch}"]
-    subprocess.run(["clang", "-target", "bpf", "-g", "-O2", *include, "-c", path, "-o", target], check=True)
-    return target
+    return compile_bpf(path)
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
@@ -56,7 +51,7 @@ def test_a_file_that_is_no_bpf_object_is_named(tmp_path: Path, content: bytes, m
 
 def test_a_truncated_object_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.o"
-    path.write_bytes(compile_bpf(tmp_path, UNSAFE).read_bytes()[:200])
+    path.write_bytes(built(tmp_path, UNSAFE).read_bytes()[:200])
     with pytest.raises((InputError, KernelError), match=r"cut\.o"):
         Program.load(ProgramSpec(str(path)))
 
@@ -65,7 +60,7 @@ def test_an_object_without_xdp_section_says_which_sections_there_are(tmp_path: P
     with pytest.raises(
         InputError, match=r'no XDP section \(program sections: tc\); mark a function SEC\("xdp"\)'
     ):
-        Program.load(ProgramSpec(str(compile_bpf(tmp_path, NO_XDP))))
+        Program.load(ProgramSpec(str(built(tmp_path, NO_XDP))))
 
 
 def test_an_unknown_constant_is_answered_with_the_constants_there_are() -> None:
@@ -94,9 +89,14 @@ def test_counter_names_are_those_of_the_sources_enum() -> None:
             assert numbers["COUNTER_MAX"] == bpf.maps["counters"].max_entries
 
 
+def test_a_source_that_does_not_compile_is_answered_with_clangs_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"clang refuses .*user\.bpf\.c: .*error: "):
+        built(tmp_path, "int f(void) { return missing; }")
+
+
 @pytest.mark.lab
 def test_the_verifiers_log_rides_in_the_error(tmp_path: Path) -> None:
-    path = compile_bpf(tmp_path, UNSAFE)
+    path = built(tmp_path, UNSAFE)
     with pytest.raises(KernelError) as caught:
         Program.load(ProgramSpec(str(path)))
     assert caught.value.errno == errno.EACCES
@@ -107,7 +107,7 @@ def test_the_verifiers_log_rides_in_the_error(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 def test_one_of_several_programs_is_chosen_by_name(tmp_path: Path) -> None:
-    path = str(compile_bpf(tmp_path, TWO))
+    path = str(built(tmp_path, TWO))
     with pytest.raises(InputError, match="several XDP programs, name one of a, b"):
         Program.load(ProgramSpec(path))
     with pytest.raises(InputError, match="no XDP program called 'c'; XDP programs in it: a, b"):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from labs.harness.cli import COMMANDS
+from xdp.compiler import compile_bpf
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -70,11 +71,7 @@ def test_its_function_decides_by_length() -> None:
 def test_its_test_passes(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(block("# test_mine.py"))
     (tmp_path / "my_filter.bpf.c").write_text(FILTER)
-    arch = subprocess.run(
-        ["cc", "-print-multiarch"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    flags = ["-target", "bpf", "-g", "-O2", "-idirafter", f"/usr/include/{arch}"]
-    subprocess.run(["clang", *flags, "-c", "my_filter.bpf.c"], check=True, cwd=tmp_path)
+    compile_bpf(tmp_path / "my_filter.bpf.c")
     command = [
         sys.executable,
         "-m",
