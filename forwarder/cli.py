@@ -17,29 +17,35 @@ from .spec import ACTIONS, ForwarderSpec
 DESCRIPTION = """\
 Takes packets from queues of one interface through AF_XDP, decides, and sends.
 
-An XDP program on the interface must redirect packets into an XSKMAP; the forwarder enters its
-sockets there, in the slot of each queue, if it is given the map (--xskmap or --xskmap-fd).
-With neither, no map is changed, and no packet comes until somebody else enters the socket.
+An XDP program on the interface must redirect packets into an XSKMAP; the
+forwarder enters its sockets there, in the slot of each queue, if it is given
+the map (--xskmap or --xskmap-fd). With neither, no map is changed, and no
+packet comes until somebody else enters the socket.
 
 actions:
   drop      take the packet and forget it
-  echo      swap MAC, IP addresses and UDP ports, send it back (all else: not matched, dropped)
+  echo      swap MAC, IP addresses and UDP ports, send it back
+            (all else: not matched, dropped)
   forward   send it out of --out, on the queue of the same number
   respond   answer ARP, neighbour solicitations, ping and UDP for our addresses
-  python    ask --python MODULE:FUNCTION once a batch: function(packets, frames) -> verdicts
+  python    ask --python MODULE:FUNCTION once a batch:
+            function(packets, frames) -> verdicts
             (NumPy views; 0 drop, 1 back, 2 out of --out, 3 not matched)
 """
 
 EPILOG = """\
 examples:
   python -m forwarder -i dut0 --action echo --xskmap /sys/fs/bpf/xsks_map
-  python -m forwarder -i dut0 --out dut1 --action forward --set-dst-mac 02:00:00:00:00:02 --cpu 1
-  python -m forwarder -i dut0 -q 0,1 --action python --python mymodule:decide --check-owners
+  python -m forwarder -i dut0 --action forward --out dut1 \\
+                      --set-dst-mac 02:00:00:00:00:02 --cpu 1
+  python -m forwarder -i dut0 -q 0,1 --python mymodule:decide --check-owners
 
-Each --interval a line like this goes to stdout: AF_XDP RX: 10000 pkts (10000 pps) 600 KB (4.8 Mbit/s)
-SIGINT or SIGTERM ends it; the last line of stdout is a JSON report: counters, XDP_STATISTICS, where
-every frame is, what was granted. Exit code 0: all well; 1: frames not conserved, or the Python
-function failed; 2: it could not start (one line says why).
+Each --interval a line like this goes to stdout:
+  AF_XDP RX: 10000 pkts (10000 pps) 600 KB (4.8 Mbit/s)
+SIGINT or SIGTERM ends it; the last line of stdout is a JSON report: counters,
+XDP_STATISTICS, where every frame is, what was granted.
+Exit code 0: all well; 1: frames not conserved, or the Python function failed;
+2: it could not start (one line says why).
 """
 
 
@@ -52,7 +58,7 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor a list like 0,1") from None
+        raise argparse.ArgumentTypeError(f"invalid list {text!r}: write 0 or 0,1") from None
 
 
 def _names(text: str) -> list[str]:

@@ -17,39 +17,48 @@ from .pyxdp.errors import InputError, KernelError
 from .xskmap import METHODS, XskMap, read_xskmap
 
 DESCRIPTION = """\
-Shows what XSKMAPs really hold, of any process on the system: each slot's AF_XDP socket with device, queue,
-network namespace, mode, owner, the levels of its rings, its UMEM and what it lost. `bpftool map dump` cannot
-tell: the kernel answers no lookup from user space."""
+Shows what XSKMAPs really hold, of any process on the system: each slot's AF_XDP
+socket with device, queue, network namespace, mode, owner, the levels of its
+rings, its UMEM and what it lost. `bpftool map dump` cannot tell: the kernel
+answers no lookup from user space."""
 
 EPILOG = """\
 examples:
   xdplab xskmap                            all XSKMAPs of the system
   xdplab xskmap --dev eth1                 those behind the XDP program on eth1
-  xdplab xskmap --dev dut0 --netns lab     the same in a namespace of `ip netns` (or give a process id)
+  xdplab xskmap --dev dut0 --netns lab     in a namespace (or a pid's)
   xdplab xskmap --id 17 --slots occupied   one map, without its empty slots
   xdplab xskmap --dev eth1 --watch 0.5     redrawn twice a second, until Ctrl-C
-  xdplab xskmap --json | jq '.maps[].slots[] | select(.occupied) | .socket.owners[].pid'
+  xdplab xskmap --json | jq '.maps[].slots[].socket.owners[]?.pid'
 
 reading the table:
-  rings   level/size. rx: received, not yet read. tx: not yet sent. fill: frames given for reception.
-          compl: sent frames not yet taken back. "wakeup": the kernel waits to be woken by a system call.
+  rings   level/size. rx: received, not yet read. tx: not yet sent.
+          fill: given for reception. compl: sent, not yet taken back.
+          "wakeup": the kernel waits to be woken by a system call.
   pool    frames that the kernel took from the fill ring and has not delivered.
-  losses  RX ring full: the process reads too slowly. fill ring empty: it gives back too few frames.
-          RX dropped: for want of a frame (counted as fill ring empty too), or a packet larger than a frame.
+  losses  RX ring full: the process reads too slowly.
+          fill ring empty: it gives back too few frames.
+          RX dropped: for want of a frame (counted as fill ring empty too),
+          or a packet larger than a frame.
 
 keys of --json:
   time                                  of the reading, seconds since 1970
   maps[]  id name max_entries occupied method note programs[]{id name} slots[]
-    method is "btf", or "probe" where only occupancy could be read (note says why; socket is null then)
+    method is "btf", or "probe" where only occupancy could be read
+    (note says why; socket is null then)
     slots[]  index occupied socket
-      socket  inode state queue ifindex device netns{inode cookie name} zero_copy multi_buffer
-              uses_need_wakeup
-              rx tx fill completion {size producer consumer unpublished need_wakeup level}
-              pool_free pool_users umem{id size chunk_size headroom chunks users unaligned}
-              statistics{rx_dropped rx_ring_full rx_invalid_descs rx_fill_ring_empty_descs tx_invalid_descs
+      socket  inode state queue ifindex device netns{inode cookie name}
+              zero_copy multi_buffer uses_need_wakeup
+              rx tx fill completion
+                {size producer consumer unpublished need_wakeup level}
+              pool_free pool_users
+              umem{id size chunk_size headroom chunks users unaligned}
+              statistics{rx_dropped rx_ring_full rx_invalid_descs
+                         rx_fill_ring_empty_descs tx_invalid_descs
                          tx_ring_empty_descs}
               owners[]{pid name command}
-  null: the running kernel has no such member, or the socket not yet. With --watch: one object a line.
+  null: the running kernel has no such member, or the socket not yet.
+  With --watch: one object a line.
 
 exit code: 0, or 2 with one line that says what is wrong."""
 

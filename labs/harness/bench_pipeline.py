@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     """Prints a table or JSON."""
     parser = Parser(
         prog="xdplab bench",
-        description="How long a pipeline takes to stand and to go, and system calls a packet under load.",
+        description="How long a pipeline takes to stand and to go,\nand system calls a packet under load.",
     )
     add = parser.add_argument
     add("--runs", type=whole(1, 10_000), default=20, metavar="N", help="pipelines to build (default 20)")

@@ -58,20 +58,21 @@ def usage() -> str:
     commands = "\n".join(f"  {name:{width}}  {command.purpose}" for name, command in COMMANDS.items())
     return f"""usage: xdplab [--verbose] COMMAND [OPTION…]
 
-A lab for AF_XDP pipelines: every frame that is sent has exactly one fate, and you are told which.
+A lab for AF_XDP pipelines: every frame that is sent has exactly one fate,
+and you are told which.
 
 commands:
 {commands}
 
 options:
   -h, --help     this text; xdplab COMMAND --help for a command's own
-  -v, --verbose  after an error print the verifier's log too (before or after COMMAND)
+  -v, --verbose  after an error print the verifier's log too
   --version      print the version
 
 first steps:
-  sudo xdplab run              the main lab: 10,000 datagrams through an XSKMAP and back
-  sudo xdplab xskmap           every XSKMAP of this machine and who is in it
-  sudo xdplab features         what works here, and why what does not"""
+  sudo xdplab run        the main lab: UDP through an XSKMAP and back
+  sudo xdplab xskmap     every XSKMAP of this machine and who is in it
+  sudo xdplab features   what works here, and why what does not"""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,6 +18,8 @@ from labs.harness.netns import NetNs
 from labs.harness.topology import PAIR, Topology, TopologySpec
 from xdp.attachment import Attachment, Mode
 from xdp.program import Program, ProgramSpec
+from xdp.pyxdp import kernel
+from xdp.pyxdp.errors import InputError
 from xdp.xskmap import Reader
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class Pipeline:
                 topology = undo.enter_context(Topology.build(spec.topology, run=run, keep=keep))
             with _timed(timings, "program"):
                 program = undo.enter_context(Program.load(spec.program))
+                if spec.forwarder is not None:
+                    check_xskmap(program)
                 attachment = attach(program, topology, spec.device, spec.mode)
             forwarder = None
             if spec.forwarder is not None:
@@ -188,6 +192,20 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_xskmap(program: Program) -> None:
+    """Sees that a program has what a forwarder enters.
+
+    Raises:
+        InputError: it has no map `xsks_map`, or one of another type.
+    """
+    info = kernel.map_info(program.map_fd(XSKMAP))
+    if info.type != kernel.MapType.XSKMAP:
+        kind = kernel.MapType(info.type).name
+        raise InputError(
+            f"{program.spec.object}: its map {XSKMAP!r} is of type {kind}; make it a BPF_MAP_TYPE_XSKMAP"
+        )
 
 
 def attach(program: Program, topology: Topology, device: str, mode: Mode) -> Attachment:

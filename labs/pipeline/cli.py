@@ -24,19 +24,20 @@ from labs.pipeline.lab import MAX_PACKETS, MAX_PINGS, MEANT, PAYLOAD_BYTES, LabR
 from xdp.attachment import Mode
 
 DESCRIPTION = """\
-Sends UDP datagrams from namespace gen to namespace dut. An XDP program on dut0 redirects them through an
-XSKMAP to a forwarder in user space, which sends them back. Each hop is counted; the ledger says where
-every frame ended. The result is written to results/<run>/run.json, and results/latest points to it.
+Sends UDP datagrams from namespace gen to namespace dut. An XDP program on dut0
+redirects them through an XSKMAP to a forwarder in user space, which sends them
+back. Each hop is counted; the ledger says where every frame ended. The result
+is written to results/<run>/run.json, and results/latest points to it.
 """
 EPILOG = """\
-exit code: 0 PASS, 1 FAIL, 2 it could not run
+exit code: 0 PASS, 1 FAIL, 2 it could not run, 130 Ctrl-C, 143 SIGTERM
 
 examples:
-  xdplab run                                    10,000 datagrams at 10,000 a second
-  xdplab run --packets 100000 --rate max        as fast as the sender goes
-  xdplab run --action drop --mode generic       another action, another XDP mode
-  xdplab run --keep                             leave it standing for a look around
-  xdplab run --json | jq .ledger.unaccounted    for programs
+  xdplab run                                   10,000 datagrams, 10,000 a second
+  xdplab run --packets 100000 --rate max       as fast as the sender goes
+  xdplab run --action drop --mode generic      another action, another XDP mode
+  xdplab run --keep                            leave it for a look around
+  xdplab run --json | jq .ledger.unaccounted   for programs
 """
 
 
@@ -57,8 +58,20 @@ def parser() -> argparse.ArgumentParser:
     made = Parser("xdplab run", DESCRIPTION, EPILOG)
     add = made.add_argument
     packets = whole(0, MAX_PACKETS)
-    add("--packets", type=packets, default=LabSpec.packets, metavar="N", help="to send (default 10000)")
-    add("--rate", type=_rate, default=LabSpec.rate_pps, metavar="R", help="a second, or max (default 10000)")
+    add(
+        "--packets",
+        type=packets,
+        default=LabSpec.packets,
+        metavar="N",
+        help="datagrams to send (default 10000)",
+    )
+    add(
+        "--rate",
+        type=_rate,
+        default=LabSpec.rate_pps,
+        metavar="R",
+        help="datagrams a second, or max (default 10000)",
+    )
     add(
         "--payload",
         type=whole(*PAYLOAD_BYTES),
@@ -88,7 +101,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="echo requests before and after (default 20)",
     )
-    add("--pcap", action="store_true", help="keep the packets of both devices in the results folder")
+    add(
+        "--pcap",
+        action="store_true",
+        help="keep packets: gen0.pcap, and dut0.pcap with what XDP lets through",
+    )
     add("--keep", action="store_true", help="leave namespaces, program and forwarder standing")
     add("--json", action="store_true", help="print run.json to stdout, the report to stderr")
     add("--results", type=Path, default=None, metavar="DIR", help="where results go (default ./results)")
@@ -155,7 +172,7 @@ def how_to_enter(result: LabResult) -> list[str]:
         f"  xdplab xskmap --dev dut0 --netns {dut}",
         f"  ip netns exec {dut} ethtool -S dut0",
         "Remove it:",
-        "  xdplab cleanup",
+        f"  xdplab cleanup --run {result.run}",
     ]
 
 

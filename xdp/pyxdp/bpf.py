@@ -175,6 +175,8 @@ class BpfObject:
         # libbpf would answer with an errno only; these sentences say what is wrong.
         if path.is_dir():
             raise InputError(f"{path} is a directory, not a BPF object file")
+        if path.is_fifo():  # to open it would wait for a writer
+            raise InputError(f"{path} is a pipe, not a BPF object file")
         try:
             with path.open("rb") as file:
                 magic = file.read(20)
