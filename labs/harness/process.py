@@ -79,7 +79,7 @@ class Process:
         self._kept_output: dict[int, str] = {}
         self._report_read = -1
         with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
+            undo.callback(self._give_up)
             self._stdout = self._memory_file("stdout")
             self._stderr = self._memory_file("stderr")
             inherited = (
@@ -203,6 +203,11 @@ class Process:
         finally:
             self._report_read = -1
             self._undo.close()
+
+    def _give_up(self) -> None:
+        """What never became ready is not kept."""
+        self.keep = False
+        self.close()
 
     def __enter__(self: Self) -> Self:
         return self
