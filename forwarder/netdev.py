@@ -16,9 +16,11 @@ from xdp.pyxdp.errors import InputError
 
 IFNAMSIZ = 16
 # linux/sockios.h and linux/ethtool.h
+SIOCGIFFLAGS = 0x8913
 SIOCGIFADDR = 0x8915
 SIOCGIFHWADDR = 0x8927
 SIOCETHTOOL = 0x8946
+IFF_UP = 1  # linux/if.h
 ETHTOOL_GCHANNELS = 0x3C
 
 
@@ -41,6 +43,11 @@ def index(name: str) -> int:
         raise InputError(
             f"no interface named {name!r} in this network namespace: see `ip link` in the same namespace"
         ) from error
+
+
+def is_up(name: str) -> bool:
+    """Whether the device is set up (IFF_UP): the kernel binds to one that is down, and nothing ever comes."""
+    return bool(struct.unpack("H", _ask(SIOCGIFFLAGS, name)[:2])[0] & IFF_UP)
 
 
 def mac(name: str) -> bytes:

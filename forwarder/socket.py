@@ -57,7 +57,7 @@ class XskSocket:
         shared: this is the UMEM's second socket, with a fill and a completion ring of its own.
 
     Raises:
-        InputError: no such interface or queue.
+        InputError: no such interface or queue, or the interface is down.
         KernelError: the kernel refused the bind (EBUSY: the queue is taken).
     """
 
@@ -73,6 +73,8 @@ class XskSocket:
         shared: bool = False,
     ) -> None:
         ifindex = netdev.index(interface)
+        if not netdev.is_up(interface):
+            raise InputError(f"{interface} is down: ip link set {interface} up")
         try:
             self._xsk = xsk.XskSocket(
                 umem, interface, queue, rx_size=rx_size, tx_size=tx_size, bind_flags=bind_flags, shared=shared
