@@ -80,7 +80,7 @@ class Standing:
     @classmethod
     def of(cls, command: Command) -> Standing:
         """From the report; the text may be wrapped anywhere."""
-        command.read_until(r"XSKMAP \d+")
+        command.read_until(r"(?s)pid \d+\W.*XSKMAP \d+\s")
         text = " ".join(command.out.split())
         numbers = [re.search(p, text) for p in (r"program (\d+)", r"XSKMAP (\d+)", r"pid (\d+)")]
         assert all(numbers), text

@@ -218,10 +218,8 @@ def test_a_forwarder_that_cannot_start_ends_a_run_in_its_own_words(
     ("options", "message"),
     [
         ("run", "labs cannot run here: root: you are not root: use sudo"),
-        ("xskmap", "needs root"),
         ("forward -i lo", "run as root"),
         ("cleanup", "needs root"),
-        ("bench", "you are not root"),
     ],
 )
 def test_without_root_each_command_says_so(options: str, message: str, tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def test_a_signal_in_the_middle_of_traffic_ends_a_run_and_nothing_is_left(
     with started(*LONG, "--keep", results=tmp_path / "results") as command:
         standing = in_traffic(command)
         began = time.monotonic()
-        command.process.send_signal(number)
+        for _ in range(3):  # an impatient user changes nothing
+            command.process.send_signal(number)
+            time.sleep(0.01)
         assert command.finish() == code, command.err
         took = time.monotonic() - began
     assert command.err == f"xdplab: {how}; everything was removed\n"
@@ -54,18 +56,6 @@ def test_a_signal_in_the_middle_of_traffic_ends_a_run_and_nothing_is_left(
         assert "unaccounted for" not in command.out
     else:
         assert not (tmp_path / "results").exists()
-
-
-def test_a_second_ctrl_c_while_all_is_removed_changes_nothing(tmp_path: Path) -> None:
-    with started(*LONG, results=tmp_path) as command:
-        standing = in_traffic(command)
-        for _ in range(5):
-            command.process.send_signal(signal.SIGINT)
-            time.sleep(0.01)  # an impatient user
-        assert command.finish() == 130
-    assert command.err == "xdplab: interrupted; everything was removed\n"
-    assert command.leaves_nothing(1)
-    assert comes_true(lambda: not standing.alive(), 1), standing.alive()
 
 
 def test_after_sigkill_all_goes_by_itself(tmp_path: Path) -> None:
@@ -97,8 +87,8 @@ def test_after_sigkill_of_pytest_in_the_middle_of_a_lab_all_goes_by_itself(tmp_p
         "import os, pytest, signal, sys\n"
         "@pytest.mark.lab\n"
         "def test_killed(pipeline):\n"
-        "    print('program', pipeline.program.id, 'XSKMAP', pipeline.xskmap().id,\n"
-        "          'pid', pipeline.forwarder.pid, flush=True)\n"
+        "    print('program', pipeline.program.id, 'pid', pipeline.forwarder.pid,\n"
+        "          'XSKMAP', pipeline.xskmap().id, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     command = [sys.executable, "-m", "pytest", "-s", "-p", "labs.harness.plugin", "-p", "no:cacheprovider"]
@@ -119,9 +109,7 @@ def test_after_sigkill_of_pytest_in_the_middle_of_a_lab_all_goes_by_itself(tmp_p
     [
         "xdplab features | true",
         "xdplab --help | true",
-        "xdplab run --help | true",
         "xdplab run --packets 100 --pings 0 | head -1",
-        "xdplab run --packets 100 --pings 0 --json 2>/dev/null | head -1",
         "xdplab xskmap --json | true",
     ],
 )

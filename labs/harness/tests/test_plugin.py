@@ -197,25 +197,29 @@ def test_a_failed_lab_tells_all_and_keeps_its_packets_and_a_skipped_one_its_reas
     assert len(list((tmp_path / "results" / "failed").iterdir())) == 2, "the passed test kept its packets"
 
 
+SKIPPED = """
+    @pytest.mark.skip(reason="not today")
+    def test_one():
+        pass
+
+    @pytest.mark.skip
+    def test_two():
+        pass
+"""
+
+
 @pytest.mark.lab
 def test_a_session_in_which_all_labs_were_skipped_fails_where_labs_can_run(
     session: Callable[..., Session],
 ) -> None:
-    skipped = """
-        @pytest.mark.skip(reason="not today")
-        def test_one():
-            pass
-
-        @pytest.mark.skip
-        def test_two():
-            pass
-    """
-    done = session(skipped)
+    done = session(SKIPPED)
     assert done.code == 1, done.said
     assert "xdplab: all 2 labs were skipped, but this kernel can run labs" in done.said
     assert "not today" in done.said
-    # Labs that nobody asked for were not skipped.
-    assert session(skipped, "-m", "not lab").code == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_labs_that_nobody_asked_for_were_not_skipped(session: Callable[..., Session]) -> None:
+    assert session(SKIPPED, "-m", "not lab").code == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @pytest.mark.lab
