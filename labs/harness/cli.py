@@ -8,24 +8,13 @@ import importlib
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
 
+from labs.harness.signals import Terminated, handled
 from xdp.pyxdp.errors import InputError, KernelError
 
 EXIT_INPUT = 2
 EXIT_SIGNAL = 128  # and the signal's number, as shells have it
-ENDING = (signal.SIGTERM, signal.SIGHUP)
-
-
-class Terminated(SystemExit):
-    """SIGTERM or SIGHUP: takes the same way out as errors do, so that everything is undone."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(EXIT_SIGNAL + number)
-        self.signal = signal.Signals(number)
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = bool({"-v", "--verbose"} & set(arguments))
     arguments = [argument for argument in arguments if argument not in ("-v", "--verbose")]
-    with _signals_end():
+    with handled():
         try:
             code = _dispatch(arguments)
             sys.stdout.flush()  # here, where a reader that went away is no surprise
@@ -139,7 +128,6 @@ def _fail_with(error: InputError | KernelError, verbose: bool) -> int:
 
 
 def _ended(how: str, number: int) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but this line
     with contextlib.suppress(BrokenPipeError):
         print(f"xdplab: {how}; everything was removed", file=sys.stderr)
     return EXIT_SIGNAL + number
@@ -151,24 +139,3 @@ def _reader_gone() -> int:
     os.dup2(devnull, sys.stdout.fileno())  # what is still buffered is written at exit
     os.close(devnull)
     return EXIT_SIGNAL + signal.SIGPIPE
-
-
-@contextlib.contextmanager
-def _signals_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP undo everything, like Ctrl-C; a signal that the caller ignores stays ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python takes signals in the main thread only
-        return
-    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGINT)}
-    for number in ENDING:
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, _terminate)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    raise Terminated(number)

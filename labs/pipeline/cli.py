@@ -18,6 +18,7 @@ from labs.harness.cleanup import clean_up
 from labs.harness.console import console
 from labs.harness.results import ResultFolder, default_root
 from labs.harness.runs import namespace_name, new_run_id
+from labs.harness.signals import held_back
 from labs.harness.topology import PAIR
 from labs.pipeline import report
 from labs.pipeline.lab import MAX_PACKETS, MAX_PINGS, MEANT, PAYLOAD_BYTES, LabResult, LabSpec, run_lab
@@ -140,12 +141,14 @@ def main(argv: list[str]) -> int:
                 standing=lambda pipeline, so_far: out.print(report.standing(pipeline, so_far), ""),
             )
     except BaseException:
-        folder.discard()
-        if spec.keep:  # what was pinned or outlives us is kept for those runs only that came to their end
-            clean_up(everything=True, run=run)
+        with held_back():
+            folder.discard()
+            if spec.keep:  # what was pinned or outlives us is kept for those runs only that came to their end
+                clean_up(everything=True, run=run)
         raise
     if spec.keep and result.interrupted:
-        clean_up(everything=True, run=run)
+        with held_back():
+            clean_up(everything=True, run=run)
     data = result.to_dict()
     written = folder.write("run.json", data)
     out.print(report.outcome(result))
