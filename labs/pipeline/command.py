@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from labs.harness import leftovers, runs
 from xdp.pyxdp import kernel
@@ -51,7 +52,7 @@ class Command:
     def finish(self) -> int:
         """Waits for its end, takes in the rest of its output, and gives the exit code."""
         out, err = self.process.communicate(timeout=PATIENCE_S)
-        self.out += out
+        self.out += out or ""
         self.err += err
         return self.process.returncode
 
@@ -115,16 +116,22 @@ def comes_true(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 @contextlib.contextmanager
-def started(*options: str, before: Sequence[str] = (), results: Path | None = None) -> Iterator[Command]:
+def started(
+    *options: str,
+    before: Sequence[str] = (),
+    results: Path | None = None,
+    out: int | IO[str] = subprocess.PIPE,
+) -> Iterator[Command]:
     """Starts `xdplab …`; kills it at the end, if it is still there."""
     environment = {**os.environ, "PATH": PATH, "COLUMNS": "100"}
+    environment.pop("PYTHONUNBUFFERED", None)  # it would hide what is still to be written at the end
     environment["XDPLAB_RESULTS"] = str(results or "/nonexistent/results")
     devices = frozenset(name for _, name in socket.if_nameindex())
     process = subprocess.Popen(
         [*before, sys.executable, "-c", MAIN, *options],
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.PIPE,
         text=True,
     )
