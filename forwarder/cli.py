@@ -58,7 +58,7 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid list {text!r}: write 0 or 0,1") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor a list like 0,1") from None
 
 
 def _names(text: str) -> list[str]:

@@ -94,7 +94,7 @@ def refused(results: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("forward", "the following arguments are required: -i/--interface"),
         ("forward -i lo -q -1", "queues count from 0"),
         ("forward -i lo -q 0,0", "--queue 0,0: name each queue once"),
-        ("forward -i lo -q x", "invalid list 'x': write 0 or 0,1"),
+        ("forward -i lo -q x", "'x' is no number, nor a list like 0,1"),
         ("forward -i lo --frame-size 1000", "--frame-size 1000: choose a power of two"),
         ("forward -i lo --frame-size 3000", "--frame-size 3000: choose a power of two"),
         ("forward -i lo --frame-size 1024", r"\[EINVAL\]; frame size must be a power of two from 2048"),
