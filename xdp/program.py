@@ -59,8 +59,8 @@ def bundled() -> list[str]:
     return sorted(
         entry.name.removesuffix(".bpf.o")
         for entry in objects.iterdir()
-        # xsk_*: what `xskmap` reads maps with, not for a device
-        if entry.name.endswith(".bpf.o") and not entry.name.startswith("xsk_")
+        # xsk_*: what `xskmap` reads maps with; drop_watch: for tracepoints; neither is for a device
+        if entry.name.endswith(".bpf.o") and not entry.name.startswith(("xsk_", "drop_watch"))
     )
 
 

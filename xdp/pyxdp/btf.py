@@ -12,7 +12,9 @@ from ._native import BtfType, libbpf
 from .errors import InputError
 
 # BTF_KIND_*, linux/btf.h
-_INT, _STRUCT, _UNION, _ENUM, _VAR, _DATASEC = 1, 4, 5, 6, 14, 15
+_INT, _PTR, _STRUCT, _UNION, _ENUM, _TYPEDEF, _VAR, _DATASEC = 1, 2, 4, 5, 6, 8, 14, 15
+_VOLATILE, _CONST, _RESTRICT, _FUNC_PROTO = 9, 10, 11, 13
+_REFERENCES = (_PTR, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,28 @@ class Btf:
             result[self._name(variable.name_off)] = Member(offset, size)
         return result
 
+    def arguments(self, name: str) -> list[str]:
+        """The arguments of a typedef of a function (pointer): the name of each one's type, "" for none.
+
+        Pointers, qualifiers and typedefs are looked through: `const struct sk_buff *` is "sk_buff".
+        """
+        _, found = self._find(name, _TYPEDEF)
+        found = self._named(found)
+        if _kind(found) != _FUNC_PROTO:
+            raise InputError(f"{name} is no function in this BTF")
+        start = ctypes.addressof(found) + ctypes.sizeof(BtfType)
+        pairs = ((ctypes.c_uint32 * 2) * (found.info & 0xFFFF)).from_address(start)
+        return [self._name(self._named(self._type(pair[1])).name_off) if pair[1] else "" for pair in pairs]
+
+    def _type(self, number: int) -> BtfType:
+        found: BtfType = libbpf().btf__type_by_id(self._handle, number).contents
+        return found
+
+    def _named(self, found: BtfType) -> BtfType:
+        while _kind(found) in _REFERENCES and found.size_or_type:
+            found = self._type(found.size_or_type)
+        return found
+
     def close(self) -> None:
         """Frees what was loaded here."""
         if self._owned and self._handle:
@@ -107,3 +131,7 @@ class Btf:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _kind(found: BtfType) -> int:
+    return int(found.info >> 24 & 0x1F)
