@@ -75,20 +75,53 @@ class Hop:
 
 
 @dataclass(frozen=True)
+class Causes:
+    """Why frames ended as they did, by name, as another witness counted it: held against the fates.
+
+    Attributes:
+        fates: "hop/fate" of those frames; several where the witness does not tell them apart.
+        reasons: name → frames.
+        exact: the reasons must add up to the fates; if false they only inform.
+        missed: frames that the witness may have overlooked: it may name that many fewer.
+    """
+
+    fates: tuple[str, ...]
+    reasons: Mapping[str, int]
+    exact: bool = True
+    missed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.fates:
+            raise ValueError("causes need at least one fate that they explain")
+        for name, count in (*self.reasons.items(), ("missed", self.missed)):
+            _check_count(f"cause {name!r}", count)
+
+    @property
+    def named(self) -> int:
+        """Frames that have a reason."""
+        return sum(self.reasons.values())
+
+
+@dataclass(frozen=True)
 class Break:
     """A sum that does not hold.
 
     Attributes:
-        place: the hop's name, or "a -> b" between two hops.
+        place: the hop's name, or "a -> b" between two hops, or "hop/fate" where a witness disagrees.
         missing: frames: positive if they vanished there, negative if they appeared.
         frame_class: the class whose sum breaks, or "".
+        named: frames for which the witness named a reason; None where no witness was asked.
     """
 
     place: str
     missing: int
     frame_class: str = ""
+    named: int | None = None
 
     def __str__(self) -> str:
+        if self.named is not None:
+            counted = self.named + self.missing
+            return f"{counted} frames counted at {self.place}, {self.named} named by the kernel"
         frames = "1 frame" if abs(self.missing) == 1 else f"{abs(self.missing)} frames"
         of_class = f" of class {self.frame_class}" if self.frame_class else ""
         return f"{frames}{of_class} {'unaccounted for' if self.missing > 0 else 'too many'} at {self.place}"
@@ -119,12 +152,14 @@ class Ledger:
         hops: at least one.
         expected: losses that are part of the test, "hop/fate" → frames.
         sent_by_class: where fates are told by class: frames sent of each. Each class must then add up too.
+        causes: what another witness says of some of the fates.
     """
 
     sent: int
     hops: tuple[Hop, ...]
     expected: Mapping[str, int] = field(default_factory=dict)
     sent_by_class: Mapping[str, int] = field(default_factory=dict)
+    causes: tuple[Causes, ...] = ()
 
     def __post_init__(self) -> None:
         _check_count("sent", self.sent)
@@ -141,12 +176,15 @@ class Ledger:
                 raise ValueError(
                     f"expected loss {path!r} is no fate of this ledger; there are {sorted(paths)}"
                 )
+        for path in (path for causes in self.causes for path in causes.fates):
+            if path not in paths:
+                raise ValueError(f"causes of {path!r}, which is no fate of this ledger")
         if self.sent_by_class and sum(self.sent_by_class.values()) != self.sent:
             raise ValueError(f"classes sent add up to {sum(self.sent_by_class.values())}, not {self.sent}")
 
     @property
     def breaks(self) -> tuple[Break, ...]:
-        """Every sum that does not hold, in the order of the chain, then by class."""
+        """Every sum that does not hold, in the order of the chain, then by class, then by witness."""
         found = []
         before, onward = "sent", self.sent
         for hop in self.hops:
@@ -159,15 +197,20 @@ class Ledger:
             for name in sorted({*self.sent_by_class, *ended}):
                 missing = self.sent_by_class.get(name, 0) - ended.get(name, 0)
                 found.append(Break("the end", missing, name or "(none)"))
+        fates = self.fates()
+        for causes in self.causes:
+            missing = sum(fates[path] for path in causes.fates) - causes.named
+            if causes.exact and not 0 <= missing <= causes.missed:
+                found.append(Break(" + ".join(causes.fates), missing, named=causes.named))
         return tuple(item for item in found if item.missing)
 
     @property
     def unaccounted(self) -> int:
         """Σ |difference| over all hops and between them; 0 if every frame has exactly one fate.
 
-        Differences by class are not added: they concern the same frames. See `balanced`.
+        Differences by class or with a witness are not added: they concern the same frames. See `balanced`.
         """
-        return sum(abs(item.missing) for item in self.breaks if not item.frame_class)
+        return sum(abs(item.missing) for item in self.breaks if not item.frame_class and item.named is None)
 
     @property
     def balanced(self) -> Balance:
@@ -225,7 +268,11 @@ class Ledger:
             raise LedgerError("; ".join(problems) + "\n" + self.table())
 
     def rows(self) -> list[tuple[str, str, int]]:
-        """(hop, what, frames) for every line of the table; breaks are marked by "!" before what."""
+        """(hop, what, frames) for every line of the table; breaks are marked by "!" before what.
+
+        What a witness named stands below the last of the fates that it explains, after ":".
+        """
+        named = {causes.fates[-1]: causes for causes in self.causes}
         rows = [("", "sent", self.sent)]
         before, onward = "sent", self.sent
         for hop in self.hops:
@@ -235,6 +282,10 @@ class Ledger:
             for fate in hop.fates:
                 what = f"{fate.name} [{fate.frame_class}]" if fate.frame_class else fate.name
                 rows.append((hop.name, f"  {'=' if fate.delivered else '-'} {what}", fate.count))
+                causes = named.get(f"{hop.name}/{fate.name}")
+                rows += (
+                    [(hop.name, f"      : {why}", n) for why, n in causes.reasons.items()] if causes else []
+                )
             if hop.unaccounted:
                 rows.append((hop.name, "! unaccounted", hop.unaccounted))
             if hop.onward or hop is not self.hops[-1]:
@@ -280,6 +331,15 @@ class Ledger:
             ],
             "expected": dict(self.expected),
             "sent_by_class": dict(self.sent_by_class),
+            "causes": [
+                {
+                    "fates": list(causes.fates),
+                    "reasons": dict(causes.reasons),
+                    "exact": causes.exact,
+                    "missed": causes.missed,
+                }
+                for causes in self.causes
+            ],
             "delivered": self.delivered,
             "losses": self.losses,
             "unaccounted": self.unaccounted,
@@ -306,7 +366,11 @@ class Ledger:
             )
             for hop in data["hops"]
         )
-        return cls(data["sent"], hops, dict(data["expected"]), dict(data["sent_by_class"]))
+        causes = tuple(
+            Causes(tuple(one["fates"]), dict(one["reasons"]), one["exact"], one["missed"])
+            for one in data.get("causes", ())  # results of before have none
+        )
+        return cls(data["sent"], hops, dict(data["expected"]), dict(data["sent_by_class"]), causes)
 
     def _counts(self, *, delivered: bool) -> dict[str, int]:
         counts: dict[str, int] = {}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labs.harness import ledger as module
-from labs.harness.ledger import Break, Fate, Hop, Ledger, LedgerError, chain, delivered, lost
+from labs.harness.ledger import Break, Causes, Fate, Hop, Ledger, LedgerError, chain, delivered, lost
 
 
 def pipeline(*, entered: int = 90, received: int = 70, expected: dict[str, int] | None = None) -> Ledger:
@@ -217,3 +217,44 @@ def test_the_module_imports_nothing_of_ours() -> None:
     names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert names == {"__future__", "collections.abc", "dataclasses", "typing"}
+
+
+def explained(reasons: dict[str, int], *, exact: bool = True, missed: int = 0) -> Ledger:
+    causes = Causes(("xsk/ring_full",), reasons, exact, missed)
+    return dataclasses.replace(pipeline(expected=None), causes=(causes,))
+
+
+def test_a_witness_that_counted_the_same_changes_nothing() -> None:
+    ledger = explained({"ENOBUFS": 20})
+    assert ledger.balanced
+    assert "      : ENOBUFS" in ledger.table()
+    assert Ledger.from_dict(json.loads(json.dumps(ledger.to_dict()))) == ledger
+
+
+@pytest.mark.parametrize("named", [19, 21])
+def test_a_witness_that_counted_otherwise_breaks_the_balance_there(named: int) -> None:
+    ledger = explained({"ENOBUFS": named})
+    assert ledger.unaccounted == 0  # each frame has its fate, but not all agree which
+    assert not ledger.balanced
+    assert str(ledger.first_break()) == f"20 frames counted at xsk/ring_full, {named} named by the kernel"
+    with pytest.raises(LedgerError, match=f"{named} named by the kernel"):
+        ledger.check()
+
+
+def test_a_witness_may_have_missed_some_but_never_name_more() -> None:
+    assert explained({"ENOBUFS": 18}, missed=2).balanced
+    assert not explained({"ENOBUFS": 17}, missed=2).balanced
+    assert not explained({"ENOBUFS": 21}, missed=2).balanced
+
+
+def test_a_witness_that_only_informs_breaks_nothing() -> None:
+    assert explained({"NO_SOCKET": 3}, exact=False).balanced
+
+
+def test_causes_of_a_fate_that_is_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="'xsk/typo', which is no fate"):
+        dataclasses.replace(pipeline(), causes=(Causes(("xsk/typo",), {}),))
+    with pytest.raises(ValueError, match="at least one fate"):
+        Causes((), {})
+    with pytest.raises(ValueError, match="cause 'x'"):
+        Causes(("a/b",), {"x": -1})
