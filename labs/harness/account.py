@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""From what was counted along a pipeline to its ledger: which counter tells of which hop."""
+"""From what was counted along a pipeline to its ledger: which counter tells of which hop.
+
+Each hop is counted by another witness: the sender, the driver, the program, the socket, the forwarder, the
+receiver. What the kernel's tracepoints say (`kernel_…`, see `Pipeline.count`) is held against them: it names
+reasons, and is a fate of its own only where no other counter sees the frame end (a stack that drops it).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,18 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from labs.harness.ledger import Fate, Hop, Ledger
+from labs.harness.ledger import Causes, Fate, Hop, Ledger
 from labs.harness.receiver import ReceivedReport
 
 PASSES = "host_"  # a packet that the program passed ends in the host's stack: fate "host_<class>"
 REDIRECTED = "redirected"
+MISSED = "kernel_missed"  # counted only where the tracepoints are
+# net/xdp/xsk.c, __xsk_rcv() and xsk_rcv_check(): what a failed redirect to an AF_XDP socket means. Any other
+# errno is a refusal: EINVAL another device or queue, ENXIO not bound.
+ERRNO_RING_FULL, ERRNO_NO_FRAME, ERRNO_TOO_LONG = "ENOBUFS", "ENOMEM", "ENOSPC"
+# An skb that ends so was a frame that another counter holds already: refused by a full ring, dropped by XDP,
+# a capture's copy, or at the receiver's full socket.
+DROPPED_BY_XDP, UNSAID, CAPTURE, SOCKET_FULL = "XDP", "NOT_SPECIFIED", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
 
 
 @dataclass(frozen=True)
@@ -35,110 +47,226 @@ class Arrived:
             socket_full=report.kernel_drops,
         )
 
+    def __add__(self, other: Arrived) -> Arrived:
+        """What two receivers found."""
+        return Arrived(
+            self.received + other.received,
+            self.duplicates + other.duplicates,
+            self.corrupt + other.corrupt,
+            self.unexpected + other.unexpected,
+            self.socket_full + other.socket_full,
+        )
+
     @property
     def total(self) -> int:
         """All that reached the socket."""
         return self.received + self.duplicates + self.corrupt + self.unexpected + self.socket_full
 
 
+@dataclass(frozen=True)
+class Route:
+    """The devices along a pipeline.
+
+    Attributes:
+        sender: the sender's device.
+        ingress: the device with the program.
+        egress: the device that the forwarder sends out of.
+        arrival: the device at the other end of it.
+        native: the program is attached in native mode: then the driver counts redirects itself, and the
+            program's count is held against the driver's.
+    """
+
+    sender: str = "gen0"
+    ingress: str = "dut0"
+    egress: str = "dut0"
+    arrival: str = "gen0"
+    native: bool = True
+
+
 def account(
     sent: int,
     counted: Mapping[str, int],
     arrived: Arrived,
+    route: Route,
     *,
-    native: bool,
-    ingress: str = "dut0",
-    egress: str = "dut0",
-    sender: str = "gen0",
     delivered: Collection[str] = ("receiver/received",),
     host_sent: int = 0,
+    retried: int = 0,
     expected: Mapping[str, int] | None = None,
 ) -> Ledger:
     """The ledger of a run.
 
     Args:
         sent: frames that the sender put on its device.
-        counted: differences over the run, named as by `Pipeline.counters`.
+        counted: differences over the run, named as by `Pipeline.count`.
         arrived: what the receiver found; nothing for a forwarder that sends nothing.
-        native: the program is attached in native mode: then the driver counts redirects itself, and the
-            program's count is held against the driver's.
-        ingress: the device with the program.
-        egress: the device that the forwarder sends out of.
-        sender: the sender's device.
+        route: the devices.
         delivered: where frames are meant to end, "hop/fate".
-        host_sent: frames that the DUT's own stack sent out of `egress` (answers to ping, say).
+        host_sent: frames that the DUT's own stack sent out of the egress device (answers to ping, say).
+        retried: frames that the sender's device refused and that the sender offered again: no loss.
         expected: losses that are part of the test, "hop/fate" → frames.
     """
-    program, forwarder = _of(counted, "program"), _of(counted, "forwarder")
-    arrivals = _queues(counted, ingress, "xdp_packets") if native else counted[f"{ingress}_rx_packets"]
-
-    rings = {"rx_ring_full": counted["xsk_rx_ring_full"], "no_frame": counted["xsk_rx_dropped"]}
-    taken, waiting = forwarder.get("rx_packets", 0), counted["xsk_rx_level"]
-    redirected = taken + waiting + sum(rings.values())
-    if native:
-        failed = _queues(counted, ingress, "drops")
-        # What no socket counted was refused by the redirect itself: another queue, a socket that is gone.
-        rings["refused"] = max(failed - sum(rings.values()), 0)
-        redirected = _queues(counted, ingress, "xdp_redirect") + failed
-    # Beside its own count, the program's redirects are known from what the driver, or else the socket, saw.
-    entered = redirected if native or not program else program.get(REDIRECTED, 0)
-    if program:
-        redirected = program.get(REDIRECTED, 0)
-        ended = {PASSES + name: count for name, count in program.items() if name != REDIRECTED}
-        decided_on = sum(program.values())
-    else:
-        ended = _foreign_verdicts(counted, ingress, arrivals - redirected)
-        decided_on = arrivals
-
-    decisions = ("dropped", "not_matched", "tx_ring_full", "callback_failed")
-    decided = {name: forwarder.get(name, 0) for name in decisions}
-    queued, completed = forwarder.get("tx_packets", 0), forwarder.get("tx_completed", 0)
-    in_tx = {"waiting": max(queued - completed, 0), "refused_by_device": forwarder.get("tx_ebusy", 0)}
-    back = max(counted[f"{egress}_tx_packets"] - host_sent, 0)
-
+    forwarder_hops = _forwarder(counted, route, host_sent)
+    redirect = _redirect(counted, route, forwarder_hops[0].entered)
     hops = [
-        _hop("sender", sent, {"device_refused": counted[f"{sender}_tx_dropped"]}, arrivals, delivered),
-        _hop("xdp", decided_on, ended, redirected, delivered),
-        _hop("redirect", entered, rings, taken + waiting, delivered),
-        _hop("rx_ring", taken + waiting, {"waiting": waiting}, taken, delivered),
-        _hop("forwarder", taken, decided, queued, delivered),
-        _hop("tx", queued, in_tx, back, delivered),
-        _hop(
-            "receiver",
-            arrived.total,
-            {
-                "received": arrived.received,
-                "duplicate": arrived.duplicates,
-                "corrupt": arrived.corrupt,
-                "unexpected": arrived.unexpected,
-                "socket_full": arrived.socket_full,
-            },
-            0,
-            delivered,
-        ),
+        *_sender_and_verdict(sent, counted, route, retried, redirect.entered),
+        redirect,
+        *forwarder_hops,
+        *_arrival(counted, route, arrived, forwarder_hops[-1].onward),
     ]
-    return Ledger(sent, tuple(hops), dict(expected or {}))
+    hops = [_marked(hop, delivered) for hop in hops]
+    return Ledger(sent, tuple(hops), dict(expected or {}), causes=tuple(_causes(counted, route, hops)))
 
 
-def _foreign_verdicts(counted: Mapping[str, int], ingress: str, others: int) -> dict[str, int]:
+def _sender_and_verdict(
+    sent: int, counted: Mapping[str, int], route: Route, retried: int, redirected: int
+) -> list[Hop]:
+    program = _of(counted, "program")
+    arrivals = counted[f"{route.ingress}_rx_packets"]
+    if route.native:
+        arrivals = _queues(counted, route.ingress, "xdp_packets")
+    refused = _at_least_0(counted[f"{route.sender}_tx_dropped"] - retried)
+    fates, verdicts = {PASSES + name: count for name, count in program.items()}, sum(program.values())
+    if program:
+        redirected = fates.pop(PASSES + REDIRECTED, 0)
+    else:
+        fates, verdicts = _foreign_verdicts(counted, route, arrivals - redirected), arrivals
+    return [
+        _hop("sender", sent, {"device_refused": refused}, arrivals),
+        _hop("xdp", verdicts, fates, redirected),
+    ]
+
+
+def _foreign_verdicts(counted: Mapping[str, int], route: Route, others: int) -> dict[str, int]:
     """What else a program did that has no counters of ours; what the driver does not count was passed.
 
     In generic mode nobody counts drops: then passed is passed or dropped.
     """
     fates = {
-        "dropped": _queues(counted, ingress, "xdp_drops"),
-        "sent_back": _queues(counted, ingress, "xdp_tx"),
+        "dropped": _queues(counted, route.ingress, "xdp_drops"),
+        "sent_back": _queues(counted, route.ingress, "xdp_tx"),
     }
-    return {**fates, PASSES + "passed": max(others - sum(fates.values()), 0)}
+    return {**fates, PASSES + "passed": _at_least_0(others - sum(fates.values()))}
 
 
-def _hop(name: str, entered: int, fates: Mapping[str, int], onward: int, delivered: Collection[str]) -> Hop:
-    return Hop(
-        name,
-        entered,
-        tuple(Fate(fate, count, f"{name}/{fate}" in delivered) for fate, count in fates.items()),
-        onward,
-    )
+def _redirect(counted: Mapping[str, int], route: Route, onward: int) -> Hop:
+    no_frame = _at_least_0(counted["xsk_rx_dropped"])
+    fates = {"rx_ring_full": _at_least_0(counted["xsk_rx_ring_full"]), "no_frame": no_frame}
+    if MISSED in counted:
+        errors = redirect_errors(counted, route.ingress)
+        too_long = min(errors.get(ERRNO_TOO_LONG, 0), no_frame)  # the socket counts both as rx_dropped
+        fates |= {"no_frame": no_frame - too_long, "too_long": too_long}
+        fates["refused"] = sum(count for name, count in errors.items() if name not in _FATE_OF_ERRNO)
+    elif route.native:
+        # What no socket counted was refused by the redirect itself: another queue, a socket that is gone.
+        fates["refused"] = _at_least_0(_queues(counted, route.ingress, "drops") - sum(fates.values()))
+    else:
+        fates["refused"] = 0
+    if route.native:
+        # A failed redirect is in the driver's "drops", and not in its "xdp_redirect".
+        entered = sum(_queues(counted, route.ingress, name) for name in ("xdp_redirect", "drops"))
+    else:  # the driver sees nothing of it; a program without counters of ours leaves what the socket saw
+        entered = _of(counted, "program").get(REDIRECTED, onward + sum(fates.values()))
+    return _hop("redirect", entered, fates, onward)
+
+
+def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list[Hop]:
+    """From the RX rings to the egress device."""
+    forwarder = _of(counted, "forwarder")
+    taken, invalid = forwarder.get("rx_packets", 0), forwarder.get("rx_invalid", 0)
+    waiting = _at_least_0(counted["xsk_rx_level"])
+    entered = waiting + invalid + taken
+    decisions = ("dropped", "not_matched", "tx_ring_full", "callback_failed")
+    queued, completed = forwarder.get("tx_packets", 0), forwarder.get("tx_completed", 0)
+    back = _at_least_0(counted[f"{route.egress}_tx_packets"] - host_sent)
+    in_tx = {
+        "waiting": _at_least_0(queued - completed),
+        "refused_by_device": forwarder.get("tx_ebusy", 0),
+        "invalid": _at_least_0(counted.get("xsk_tx_invalid_descs", 0)),
+    }
+    return [
+        _hop("rx_ring", entered, {"waiting": waiting, "invalid": invalid}, taken),
+        _hop("forwarder", taken, {name: forwarder.get(name, 0) for name in decisions}, queued),
+        _hop("tx", queued, in_tx, back),
+    ]
+
+
+def _arrival(counted: Mapping[str, int], route: Route, arrived: Arrived, back: int) -> list[Hop]:
+    dropped = stack_drops(counted, route.arrival, refused=counted.get(f"{route.egress}_tx_dropped", 0))
+    dropped.pop(SOCKET_FULL, None)  # the socket counts these itself
+    fates = {
+        "received": arrived.received,
+        "duplicate": arrived.duplicates,
+        "corrupt": arrived.corrupt,
+        "unexpected": arrived.unexpected,
+        "socket_full": arrived.socket_full,
+    }
+    return [_hop("egress", back, dropped, arrived.total), _hop("receiver", arrived.total, fates, 0)]
+
+
+def _causes(counted: Mapping[str, int], route: Route, hops: Collection[Hop]) -> list[Causes]:
+    """What the kernel named of frames that other counters saw end."""
+    if MISSED not in counted:
+        return []
+    found = []
+    errors = redirect_errors(counted, route.ingress)
+    of_fate: dict[str, dict[str, int]] = {"rx_ring_full": {}, "no_frame": {}, "too_long": {}, "refused": {}}
+    for name, count in errors.items():
+        of_fate[_FATE_OF_ERRNO.get(name, "refused")][name] = count
+    ended = {f"{hop.name}/{fate.name}": fate.count for hop in hops for fate in hop.fates}
+    for fate, reasons in of_fate.items():
+        if reasons or ended[f"redirect/{fate}"]:
+            found.append(Causes((f"redirect/{fate}",), reasons, missed=_at_least_0(counted[MISSED])))
+    refused = counted[f"{route.sender}_tx_dropped"]
+    xdp_drops = _queues(counted, route.ingress, "xdp_drops")
+    dropped = stack_drops(counted, route.ingress, refused=refused + xdp_drops)
+    passed = tuple(path for path, count in ended.items() if path.startswith(f"xdp/{PASSES}") and count)
+    if passed and dropped:
+        # Which class a dropped packet was of the kernel does not tell; of several classes it is their sum.
+        found.append(Causes(passed, dropped, exact=False))
+    return found
+
+
+def stack_drops(counted: Mapping[str, int], device: str, *, refused: int = 0) -> dict[str, int]:
+    """Reason → frames that the stack behind a device dropped, as the kernel named them.
+
+    Args:
+        counted: differences over a run.
+        device: where the frames came in.
+        refused: frames that never reached the stack, and that the kernel drops with no reason given.
+    """
+    pattern = re.compile(rf"kernel_[a-z0-9]+_{re.escape(device)}_skb_(.+)")
+    found = _matching(counted, pattern)
+    for other in (CAPTURE, DROPPED_BY_XDP):
+        found.pop(other, None)
+    unsaid = found.pop(UNSAID, 0) - refused
+    return {**found, UNSAID: unsaid} if unsaid > 0 else found
+
+
+def redirect_errors(counted: Mapping[str, int], device: str) -> dict[str, int]:
+    """Errno's name → frames that arrived at a device and whose redirect failed, as the kernel named them."""
+    return _matching(counted, re.compile(rf"kernel_[a-z0-9]+_{re.escape(device)}_redirect_err_(.+)"))
+
+
+_FATE_OF_ERRNO = {ERRNO_RING_FULL: "rx_ring_full", ERRNO_NO_FRAME: "no_frame", ERRNO_TOO_LONG: "too_long"}
+
+
+def _hop(name: str, entered: int, fates: Mapping[str, int], onward: int) -> Hop:
+    return Hop(name, entered, tuple(Fate(fate, count) for fate, count in fates.items()), onward)
+
+
+def _marked(hop: Hop, delivered: Collection[str]) -> Hop:
+    fates = (Fate(one.name, one.count, f"{hop.name}/{one.name}" in delivered) for one in hop.fates)
+    return Hop(hop.name, hop.entered, tuple(fates), hop.onward)
+
+
+def _matching(counted: Mapping[str, int], pattern: re.Pattern[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, count in counted.items():
+        match = pattern.fullmatch(name)
+        if match and count > 0:
+            found[match[1]] = found.get(match[1], 0) + count
+    return found
 
 
 def _of(counted: Mapping[str, int], where: str) -> dict[str, int]:
@@ -150,3 +278,8 @@ def _queues(counted: Mapping[str, int], interface: str, counter: str) -> int:
     """A counter of `ethtool -S` summed over the RX queues of a device."""
     pattern = re.compile(rf"{re.escape(interface)}_rx_queue_\d+_{counter}")
     return sum(count for name, count in counted.items() if pattern.fullmatch(name))
+
+
+def _at_least_0(count: int) -> int:
+    """A socket that is gone took its counters with it: what it had counted shows as a break, not as less."""
+    return max(count, 0)

@@ -205,7 +205,8 @@ def ledger(pipeline: Pipeline, counters: Snapshot, postmortem: Postmortem) -> Ca
             sent if isinstance(sent, int) else sent.sent,
             pipeline.counted_since(counters),
             Arrived.of(received) if received else Arrived(),
-            native=pipeline.attachment.mode == "native",
+            pipeline.route,
+            retried=0 if isinstance(sent, int) else sent.retries,
             expected=expected,
             **options,
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forwarder.spec import ForwarderSpec
+from labs.harness.account import MISSED, Route
 from labs.harness.counters import Counters, Delta, Snapshot
 from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.netns import NetNs
@@ -19,7 +20,8 @@ from labs.harness.topology import PAIR, Topology, TopologySpec
 from xdp.attachment import Attachment, Mode
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import kernel
-from xdp.pyxdp.errors import InputError
+from xdp.pyxdp.errors import InputError, KernelError
+from xdp.tracepoints import DropWatch
 from xdp.xskmap import Reader
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ XSKMAP = "xsks_map"
 # The forwarder's loop counts these while nothing happens, too.
 RESTLESS = ("syscalls", "iterations", "idle", "poll_calls", "poll_timeouts", "poll_wakeups", "fill_kicks")
 LEVELS = ("rx", "tx", "fill", "completion")
-STATISTICS = ("rx_dropped", "rx_ring_full", "rx_fill_ring_empty_descs")
+STATISTICS = ("rx_dropped", "rx_ring_full", "rx_fill_ring_empty_descs", "tx_invalid_descs")
+KERNEL = MISSED.partition("_")[0]
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,35 @@ class Pipeline:
         # Made at its first use: its tens of milliseconds are not part of "ready".
         return self._undo.enter_context(Reader(fd=self.program.map_fd(XSKMAP)))
 
+    @functools.cached_property
+    def drop_watch(self) -> DropWatch | None:
+        """What the kernel drops in these namespaces, from the first `count` on; None if unwatched."""
+        inodes = {role: namespace.inode for role, namespace in self.topology.namespaces.items()}
+        try:
+            return self._undo.enter_context(DropWatch(inodes))
+        except (InputError, KernelError) as error:
+            self.unwatched = str(error)
+            return None
+
+    @property
+    def route(self) -> Route:
+        """The devices that frames go through; what is not forwarded is taken to come back."""
+        peers: dict[str, str] = {}
+        for link in self.topology.spec.links:
+            a, b = (end.name for end in link.ends)
+            peers |= {a: b, b: a}
+        forwarder = self.spec.forwarder
+        egress = forwarder.out if forwarder is not None and forwarder.out else self.spec.device
+        native = self.attachment.mode == "native"
+        return Route(peers[self.spec.device], self.spec.device, egress, peers[egress], native)
+
     def __post_init__(self) -> None:
         self._counters = self._undo.enter_context(Counters())
         for end in self.topology.spec.ends:
             self._counters.add_interface(self.topology[end.node], end.name)
         self._counters.add("program", self.program.counters)
         self._counters.add("xsk", self._count_sockets)
+        self._counters.add(KERNEL, self._count_drops)
         if self.forwarder is not None:
             self._counters.add("forwarder", self.forwarder.counters)
         elif self.foreign:
@@ -144,7 +170,8 @@ class Pipeline:
         """All counters now.
 
         Links and drivers as `<interface>_<counter>`, the program's classes as `program_…`, the forwarder's as
-        `forwarder_…`, and over all sockets in the XSKMAP `xsk_<statistic>` and `xsk_<ring>_level`.
+        `forwarder_…`, and over all sockets in the XSKMAP `xsk_<statistic>` and `xsk_<ring>_level`. What the
+        kernel drops from the first call on as `kernel_<role>_<interface>_<kind>_<reason>`, see `DropWatch`.
         """
         return self._counters.snapshot()
 
@@ -181,6 +208,13 @@ class Pipeline:
             "tx_completed": completed,
             "dropped": max(taken - queued, 0),
         }
+
+    def _count_drops(self) -> dict[str, int]:
+        watch = self.drop_watch
+        if watch is None:
+            return {}
+        counts = {"_".join(key): frames for key, frames in watch.counts().items()}
+        return {**counts, MISSED.removeprefix(KERNEL + "_"): watch.missed}
 
     def close(self) -> None:
         """Ends the forwarder, detaches, removes the network; last in, first out. Idempotent."""

@@ -225,7 +225,8 @@ def exchange(
         result.counted,
         # The report counts from its call on; a full socket has dropped before that, while we were sending.
         dataclasses.replace(Arrived.of(result.received), socket_full=socket_full),
-        native=pipeline.attachment.mode == "native",
+        pipeline.route,
+        retried=result.sent.retries,
         delivered={MEANT[spec.action]},
     )
 
