@@ -144,7 +144,9 @@ class Forwarder:
         line_at = now + self.spec.interval if self.spec.interval else float("inf")
         while now < end:
             pause = min(end, line_at) - now
-            if signal.sigtimedwait(ENDING, min(max(pause, 0), 3600)):
+            # CPython answers with a siginfo of no signal when SIGCONT comes after the time-out (Ctrl-Z, fg).
+            found = signal.sigtimedwait(ENDING, min(max(pause, 0), 3600))
+            if found and found.si_signo in ENDING:
                 return
             now = time.monotonic()
             if now >= line_at:

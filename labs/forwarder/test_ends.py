@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from forwarder.loop import BatchLoop
 from forwarder.spec import ForwarderSpec
 from labs.harness.flood import flood
 from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.process import ProcessError
 from labs.harness.topology import CHAIN, Topology, TopologySpec
 from xdp.program import Program
 
@@ -104,6 +106,17 @@ class TestStatistics:
         send(1000)
         line = re.compile(r"^AF_XDP RX: 1000 pkts \(\d+ pps\) 60 KB \(\d+\.\d Mbit/s\)$", re.M)
         forwarder.wait_for(lambda: bool(line.search(forwarder.stdout)), 5, "a line with all packets")
+
+    def test_a_forwarder_that_was_stopped_for_longer_goes_on(
+        self, forwarder: ForwarderProcess, send: Callable[[int], None]
+    ) -> None:
+        os.kill(forwarder.pid, signal.SIGSTOP)
+        send(10)
+        time.sleep(0.2)  # past the time-out of its wait: the rule is about what happens then
+        os.kill(forwarder.pid, signal.SIGCONT)
+        forwarder.wait_for(lambda: forwarder.counters()["dropped"] == 10, 5, "10 packets")
+        with pytest.raises(ProcessError, match="still running"):
+            forwarder.wait(0.2)
 
 
 @pytest.mark.parametrize("echo", [False, True], ids=["drop", "echo"])
