@@ -192,7 +192,9 @@ def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list
 
 
 def _arrival(counted: Mapping[str, int], route: Route, arrived: Arrived, back: int) -> list[Hop]:
-    dropped = stack_drops(counted, route.arrival, refused=counted.get(f"{route.egress}_tx_dropped", 0))
+    # What an XDP program drops there is the receiver's to tell: it is one.
+    elsewhere = counted[f"{route.egress}_tx_dropped"] + _queues(counted, route.arrival, "xdp_drops")
+    dropped = stack_drops(counted, route.arrival, refused=elsewhere)
     dropped.pop(SOCKET_FULL, None)  # the socket counts these itself
     fates = {
         "received": arrived.received,

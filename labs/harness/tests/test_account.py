@@ -198,7 +198,9 @@ def test_frames_that_were_offered_again_are_no_loss() -> None:
     run = Run(10, {**dict.fromkeys(WHERE, 0), "xsk_rx_level": 0, "dut0_rx_packets": 10}, Arrived(10))
     run.counted.update(dict.fromkeys(("dut0_rx_queue_0_xdp_packets", "dut0_rx_queue_0_xdp_redirect"), 10))
     run.counted.update(dict.fromkeys(("program_redirected", "forwarder_rx_packets", "dut1_tx_packets"), 10))
-    run.counted.update({"forwarder_tx_packets": 10, "forwarder_tx_completed": 10, "gen0_tx_dropped": 3})
+    run.counted.update(
+        {"dut1_tx_dropped": 0, "forwarder_tx_packets": 10, "forwarder_tx_completed": 10, "gen0_tx_dropped": 3}
+    )
     assert run.ledger(retried=3).balanced
     assert str(run.ledger().first_break()) == "3 frames too many at sender"
 
