@@ -17,12 +17,13 @@ import pytest
 from forwarder.spec import ForwarderSpec
 from labs.harness.account import Arrived, account
 from labs.harness.capture import Capture
+from labs.harness.closing import Closing, RecordedReceiver, check, stated_losses
 from labs.harness.counters import Snapshot
 from labs.harness.forwarder_process import ForwarderProcess
-from labs.harness.ledger import Ledger
+from labs.harness.ledger import Ledger, LedgerError
 from labs.harness.netns import NetNs
 from labs.harness.pipeline import Pipeline, PipelineSpec, attach, start_forwarder
-from labs.harness.postmortem import POSTMORTEM, Postmortem
+from labs.harness.postmortem import FAILED, POSTMORTEM, Postmortem
 from labs.harness.process import Process
 from labs.harness.receiver import ReceivedReport, Receiver
 from labs.harness.runs import new_run_id
@@ -154,23 +155,59 @@ def counters(pipeline: Pipeline) -> Snapshot:
 
 
 @pytest.fixture
-def traffic(topology: Topology) -> Callable[..., TrafficReport]:
+def closing(request: pytest.FixtureRequest) -> Iterator[Closing | None]:
+    """The account at the end of a test that sends through a pipeline: unaccounted frames fail it.
+
+    The accounts that the test made itself are held to the same; if it made none, one is made of all that
+    `traffic` sent and `receiver` received. `@pytest.mark.loses("hop/fate", frames)` states a loss that must
+    be in it, `@pytest.mark.unbalanced("why")` says that it cannot balance.
+    """
+    if "pipeline" not in request.fixturenames:
+        yield None
+        return
+    pipeline: Pipeline = request.getfixturevalue("pipeline")
+    postmortem: Postmortem = request.getfixturevalue("postmortem")
+    kept = Closing(pipeline, request.getfixturevalue("counters"))
+    yield kept
+    if request.node.stash.get(FAILED, False) or request.node.get_closest_marker("unbalanced"):
+        return
+    if kept.owner_violations():
+        pytest.fail(
+            f"{kept.owner_violations()} times a frame had another owner than it should", pytrace=False
+        )
+    stated = stated_losses(request.node.iter_markers("loses"))
+    if not postmortem.ledgers:
+        postmortem.ledgers.append(kept.ledger())
+    try:
+        check(postmortem.ledgers, stated)
+    except LedgerError as error:
+        problem = str(error)
+    else:
+        return
+    pytest.fail(f"the account at the end of this lab: {problem}", pytrace=False)
+
+
+@pytest.fixture
+def traffic(topology: Topology, closing: Closing | None) -> Callable[..., TrafficReport]:
     """Sends: `traffic(plan)` out of gen0, or `traffic(plan, "sink")` out of that role's device."""
 
     def send(plan: TrafficPlan | Traffic, role: str = "gen") -> TrafficReport:
         built = plan if isinstance(plan, Traffic) else Traffic(plan)
-        return built.send(topology[role], f"{role}0")
+        report = built.send(topology[role], f"{role}0")
+        if closing is not None:
+            closing.add_sent(role, report)
+        return report
 
     return send
 
 
 @pytest.fixture
-def receiver(topology: Topology) -> Iterator[Callable[..., Receiver]]:
+def receiver(topology: Topology, closing: Closing | None) -> Iterator[Callable[..., Receiver]]:
     """Opens real UDP sockets: `receiver("gen", 40000)`."""
     with contextlib.ExitStack() as undo:
 
         def bind(role: str, port: int, address: str = "") -> Receiver:
-            return undo.enter_context(Receiver(topology[role], port, address))
+            return undo.enter_context(RecordedReceiver(closing, topology[role], port, address))
 
         yield bind
 
@@ -197,14 +234,14 @@ def ledger(pipeline: Pipeline, counters: Snapshot, postmortem: Postmortem) -> Ca
 
     def make(
         sent: TrafficReport | int,
-        received: ReceivedReport | None = None,
+        received: ReceivedReport | Arrived | None = None,
         expected: Mapping[str, int] | None = None,
         **options: Any,
     ) -> Ledger:
         made = account(
             sent if isinstance(sent, int) else sent.sent,
             pipeline.counted_since(counters),
-            Arrived.of(received) if received else Arrived(),
+            received if isinstance(received, Arrived) else Arrived.of(received) if received else Arrived(),
             pipeline.route,
             retried=0 if isinstance(sent, int) else sent.retries,
             expected=expected,

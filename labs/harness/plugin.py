@@ -10,6 +10,7 @@ import pytest
 from labs.harness.fixtures import (
     attachment,
     capture,
+    closing,
     counters,
     forwarder,
     forwarder_spec,
@@ -29,13 +30,14 @@ from labs.harness.fixtures import (
     xskmap,
 )
 from labs.harness.leaks import holdings, leaked_since
-from labs.harness.postmortem import POSTMORTEM, Postmortem
+from labs.harness.postmortem import FAILED, POSTMORTEM, Postmortem
 from labs.harness.requirements import why_not
 
 # pytest finds fixtures as names of this module.
 __all__ = [
     "attachment",
     "capture",
+    "closing",
     "counters",
     "forwarder",
     "forwarder_spec",
@@ -59,6 +61,8 @@ MARKERS = (
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
     "requires(feature, …): skipped with the reason where `xdplab features` says no",
     "leaves(text, …): descriptors, children, devices or mounts with this text may stay (say why beside it)",
+    "loses(fate, frames): the closing account has this loss, as in loses('redirect/no_frame', 700)",
+    "unbalanced(why): the closing account cannot balance, and is not looked at",
 )
 
 
@@ -131,6 +135,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's Result, untyped here
     found: Postmortem | None = item.stash.get(POSTMORTEM, None)
+    if report.failed:
+        item.stash[FAILED] = True
     if report.when == "call" and report.failed and found is not None:
         for title, text in found.sections():
             report.sections.append((title, text))

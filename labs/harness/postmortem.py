@@ -92,3 +92,4 @@ def _xskmap(pipeline: Pipeline) -> str:
 
 
 POSTMORTEM = pytest.StashKey[Postmortem]()
+FAILED = pytest.StashKey[bool]()  # the test itself, before its fixtures are torn down

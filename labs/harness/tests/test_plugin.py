@@ -231,3 +231,55 @@ def test_without_privilege_labs_are_skipped_with_the_reason_and_the_session_pass
     assert done.code == 0, done.said
     assert "1 skipped" in done.said
     assert "labs cannot run here: root: you are not root: use sudo" in done.said
+
+
+CLOSING = """
+    from labs.harness.packets import datagram
+    from labs.harness.traffic import Traffic, TrafficPlan
+
+    PLAN = TrafficPlan(datagram(), count=50)
+
+    def test_has_no_pipeline(traffic):
+        traffic(PLAN)
+
+    def test_asks_for_no_account(pipeline, traffic, receiver):
+        replies = receiver("gen", 40000)
+        traffic(PLAN)
+        assert replies.drain(50).count == 50
+
+    def test_sends_behind_the_accounts_back(pipeline, traffic, receiver):
+        replies = receiver("gen", 40000)
+        Traffic(PLAN).send(pipeline.topology["gen"], "gen0")
+        assert replies.drain(50).count == 50
+
+    def test_makes_an_account_that_does_not_balance(pipeline, traffic, receiver, ledger):
+        replies = receiver("gen", 40000)
+        ledger(traffic(PLAN).sent + 1, replies.drain(50))
+
+    @pytest.mark.unbalanced("on purpose")
+    def test_says_that_it_cannot_balance(pipeline, traffic, receiver, ledger):
+        replies = receiver("gen", 40000)
+        ledger(traffic(PLAN).sent + 1, replies.drain(50))
+
+    @pytest.mark.loses("forwarder/dropped", 50)
+    def test_states_a_loss_that_is_none(pipeline, traffic, receiver):
+        replies = receiver("gen", 40000)
+        traffic(PLAN)
+        replies.drain(50)
+
+    @pytest.mark.loses("receiver/received", 50)
+    def test_states_what_happened(pipeline, traffic, receiver):
+        replies = receiver("gen", 40000)
+        traffic(PLAN)
+        replies.drain(50)
+"""
+
+
+@pytest.mark.lab
+def test_every_lab_ends_with_an_account_of_what_it_sent(session: Callable[..., Session]) -> None:
+    done = session(CLOSING)
+    assert re.search(r"\b7 passed.* 3 errors", done.said), done.said
+    behind = done.of("test_sends_behind_the_accounts_back")
+    assert "the account at the end of this lab: Balance(50 frames too many at sender)" in behind
+    assert "1 frame unaccounted for at sender" in done.of("test_makes_an_account_that_does_not_balance")
+    assert "forwarder/dropped: stated 50, counted 0" in done.of("test_states_a_loss_that_is_none")
