@@ -23,6 +23,7 @@ from labs.harness.receiver import ReceivedReport, Receiver
 from labs.harness.results import SCHEMA_VERSION, ResultFolder
 from labs.harness.topology import PAIR, Topology
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
+from labs.harness.verdict import frame_reasons
 from xdp.attachment import Mode
 from xdp.program import ProgramSpec
 from xdp.pyxdp.errors import InputError
@@ -267,6 +268,4 @@ def judge(result: LabResult) -> None:
     for name, answered in (("without", result.ping_without), ("with", result.ping_with)):
         if answered is not None and answered.received != answered.sent:
             reasons.append(f"ping {name} the pipeline: {answered}")
-    frames = result.forwarder.get("frames", {})
-    if frames and not frames.get("conserved", True):
-        reasons.append(f"the forwarder lost frames: {frames}")
+    reasons += frame_reasons(result.forwarder, result.received)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A frame with two owners is found by the receiver and by the owner check, while every counter balances."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forwarder.spec import ForwarderSpec
+from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.ledger import Ledger
+from labs.harness.packets import SOURCE_PORT, datagram
+from labs.harness.pipeline import XSKMAP
+from labs.harness.receiver import Receiver
+from labs.harness.topology import Topology
+from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
+from labs.harness.verdict import frame_reasons
+from xdp.attachment import Attachment
+from xdp.program import Program
+
+from .two_owners import STALE
+
+pytestmark = pytest.mark.lab
+RING = 512  # and as many frames: none lies idle in the pool, the freed one is used at once
+BURST, BURSTS = 400, 4  # the frame comes round after a ring full, and a burst must fit the RX ring
+
+
+@pytest.fixture
+def script() -> str:
+    return "two_owners.py"
+
+
+@pytest.fixture
+def forwarder_spec(checked: bool) -> ForwarderSpec:
+    return ForwarderSpec(
+        "dut0", action="echo", check_owners=checked, frames=RING, rx_size=RING, fill_size=RING
+    )
+
+
+@pytest.fixture
+def forwarder(
+    script: str, forwarder_spec: ForwarderSpec, topology: Topology, program: Program, attachment: Attachment
+) -> Iterator[ForwarderProcess]:
+    assert attachment.ifname == "dut0"
+    command = (sys.executable, str(Path(__file__).with_name(script)))
+    with ForwarderProcess(
+        forwarder_spec,
+        namespace=topology["dut"],
+        run=topology.run,
+        xskmap_fd=program.map_fd(XSKMAP),
+        program=command,
+    ) as process:
+        yield process
+
+
+def stop(pid: int) -> None:
+    """Makes a process stand still; a signal alone only asks for it."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 2
+    while (state := Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]) != "T":
+        assert time.monotonic() < deadline, f"process {pid} is in state {state}, not stopped"
+        time.sleep(0.001)
+
+
+def until_sent(forwarder: ForwarderProcess, packets: int) -> None:
+    """Waits until the forwarder has sent so many packets."""
+    forwarder.wait_for(lambda: forwarder.counters()["tx_packets"] == packets, 5, f"{packets} packets sent")
+
+
+@pytest.mark.unbalanced("the forwarder is broken on purpose")
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_frame_with_many_owners_is_found_and_named(
+    checked: bool,
+    forwarder: ForwarderProcess,
+    traffic: Callable[..., TrafficReport],
+    receiver: Callable[..., Receiver],
+    ledger: Callable[..., Ledger],
+) -> None:
+    """Packets wait while the forwarder stands still: those of one frame overwrite each other, always."""
+    replies = receiver("gen", SOURCE_PORT)
+    plan = Traffic(TrafficPlan(datagram(), count=BURST * BURSTS, rate_pps=None, sequence=True))
+    for burst in range(BURSTS):
+        stop(forwarder.pid)
+        traffic(TrafficPlan(datagram(), count=BURST, sequence=True, first=burst * BURST))
+        os.kill(forwarder.pid, signal.SIGCONT)
+        until_sent(forwarder, (burst + 1) * BURST)
+    received = replies.drain(range(BURST * BURSTS), deadline_s=0.3, payload=plan.payload)
+    made = ledger(BURST * BURSTS, received)
+    assert made.unaccounted == 0, "counters alone do not see it"
+    assert received.duplicates > 0
+    # Turned round an even number of times the frame is addressed to the DUT again: gen's stack drops it.
+    strayed = made.losses.get("egress/OTHERHOST", 0)
+    assert received.lost == received.duplicates + strayed >= STALE - 1
+    with pytest.raises(AssertionError, match="receiver/duplicate: expected 0, counted"):
+        made.check()
+    report = forwarder.stop()
+    (reason,) = frame_reasons(report, received)
+    assert reason.startswith("a frame had two owners: "), reason
+    if checked:
+        assert report["counters"]["owner_violations"] >= STALE
+    assert not report["frames"]["conserved"]
