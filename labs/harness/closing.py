@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,10 +59,13 @@ class RecordedReceiver(Receiver):
         super().__init__(*arguments)
         self._closing = closing
         self._role = arguments[0].role
+        self._told = 0
 
     def drain(self, *arguments: Any, **options: Any) -> ReceivedReport:
-        """As `Receiver.drain`."""
+        """As `Receiver.drain`, but with what the full socket dropped since the last call, not in this one."""
         report = super().drain(*arguments, **options)
+        report = dataclasses.replace(report, kernel_drops=self.drops - self._told)
+        self._told = self.drops
         if self._closing is not None:
             self._closing.add_received(self._role, report)
         return report
