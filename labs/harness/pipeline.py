@@ -72,6 +72,7 @@ class Pipeline:
         spec: what was asked for.
         topology, program, attachment: its parts.
         forwarder: None where none was asked for, or another process stands in its place.
+        unwatched: why what the kernel drops is not counted, known once `count` was called; "" if it is.
         foreign: somebody else's forwarder is in the XSKMAP: its rings tell what it did.
         timings_ns: nanoseconds that each part took to build and all took to close, by name.
     """
@@ -83,6 +84,7 @@ class Pipeline:
     forwarder: ForwarderProcess | None
     timings_ns: dict[str, int] = field(default_factory=dict)
     foreign: bool = False
+    unwatched: str = ""
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
     @classmethod

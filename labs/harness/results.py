@@ -62,6 +62,12 @@ class ResultFolder:
             raise InputError(f"the result cannot be written to {target}: {error.strerror}") from error
         return target
 
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a file beside the result."""
+        target = self.path / name
+        target.write_text(text)
+        return target
+
     def discard(self) -> None:
         """Removes the folder again, for a run that could not begin, and those above that were made for it."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -16,6 +16,7 @@ from rich.console import Console
 from labs.harness.arguments import Parser, whole
 from labs.harness.cleanup import clean_up
 from labs.harness.console import console
+from labs.harness.picture import svg
 from labs.harness.results import ResultFolder, default_root
 from labs.harness.runs import namespace_name, new_run_id
 from labs.harness.signals import held_back
@@ -150,6 +151,10 @@ def main(argv: list[str]) -> int:
         with held_back():
             clean_up(everything=True, run=run)
     data = result.to_dict()
+    if result.ledger is not None:
+        title = f"Where {result.ledger.sent:,} frames went · {spec.action}, run {run}"
+        folder.write_text("ledger.svg", svg(result.ledger, title))
+        folder.write_text("ledger.txt", result.ledger.table() + "\n")
     written = folder.write("run.json", data)
     out.print(report.outcome(result))
     out.print(f"{'result':<{report.LABEL}}{written}", soft_wrap=True)

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from forwarder.spec import ForwarderSpec
-from labs.harness.account import Arrived, account
+from labs.harness.account import MISSED, Arrived, account
 from labs.harness.capture import Capture
 from labs.harness.environment import environment
 from labs.harness.ethtool import Ethtool
@@ -27,6 +27,7 @@ from labs.harness.verdict import frame_reasons
 from xdp.attachment import Mode
 from xdp.program import ProgramSpec
 from xdp.pyxdp.errors import InputError
+from xdp.tracepoints import Drop
 from xdp.xskmap_model import XskMap
 
 RECEIVE_DEADLINE_S = 5.0
@@ -105,6 +106,8 @@ class LabResult:
     granted: dict[str, Any] = field(default_factory=dict)
     xskmap: XskMap | None = None
     counted: dict[str, int] = field(default_factory=dict)
+    kernel_drops: tuple[Drop, ...] = ()
+    unwatched: str = "the traffic did not begin"
     sent: TrafficReport | None = None
     received: ReceivedReport | None = None
     host_received: int = 0
@@ -143,6 +146,12 @@ class LabResult:
             "granted": self.granted,
             "xskmap": self.xskmap.as_dict(only_occupied=True) if self.xskmap else None,
             "counters": self.counted,
+            "kernel_drops": {
+                "watched": not self.unwatched,
+                "reason": self.unwatched,
+                "missed": self.counted.get(MISSED, 0),
+                "drops": [drop.to_dict() for drop in self.kernel_drops],
+            },
             "forwarder": self.forwarder,
             "traffic": self.sent.to_dict() if self.sent else None,
             "received": self.received.to_dict() if self.received else None,
@@ -218,6 +227,8 @@ def exchange(
         expected = result.sent.sent if comes_back else 0
         result.received = receiver.drain(expected, RECEIVE_DEADLINE_S, payload=traffic.payload)
         result.counted = dict(pipeline.counted_since(before))
+        result.unwatched = pipeline.unwatched
+        result.kernel_drops = pipeline.drop_watch.drops() if pipeline.drop_watch else ()
         result.host_received = host.drain(0).count
         socket_full = receiver.drops
     result.timings_ns["traffic"] = result.sent.duration_ns

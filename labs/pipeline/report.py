@@ -13,6 +13,7 @@ from labs.pipeline.lab import LabResult
 from xdp.xskmap_table import table as xskmap_table
 
 LABEL = 12  # columns of the labels at the left
+DROPS_SHOWN = 5
 
 
 def _line(label: str, text: str | Text) -> Table:
@@ -68,6 +69,7 @@ def outcome(result: LabResult) -> RenderableType:
     lines.append(_line("DUT's stack", f"{result.host_received:,} datagrams at its own socket"))
     if result.ledger is not None:
         lines += [Text(), hops(result.ledger), Text()]
+        lines += kernel_drops(result)
     if result.ping_without is not None:
         lines.append(_line("ping", f"without the pipeline  {result.ping_without}"))
     if result.ping_with is not None:
@@ -81,6 +83,26 @@ def outcome(result: LabResult) -> RenderableType:
     return Group(*lines)
 
 
+def kernel_drops(result: LabResult) -> list[RenderableType]:
+    """What the kernel said that it dropped, in the namespaces of the lab."""
+    if result.unwatched:
+        return [_line("kernel", f"its drops were not watched: {result.unwatched}")]
+    if not result.kernel_drops:
+        return [_line("kernel", "dropped nothing in these namespaces")]
+    shown, more = result.kernel_drops[:DROPS_SHOWN], result.kernel_drops[DROPS_SHOWN:]
+    lines: list[RenderableType] = []
+    for drop in shown:
+        why = f"{drop.reason} in {drop.place}" if drop.place else f"{drop.reason} ({drop.kind})"
+        lines.append(
+            _line(
+                "" if lines else "kernel", f"{drop.namespace}/{drop.interface} dropped {drop.frames:,}: {why}"
+            )
+        )
+    if more:
+        lines.append(_line("", f"and {sum(drop.frames for drop in more):,} for {len(more)} other reasons"))
+    return lines
+
+
 def hops(ledger: Ledger) -> Table:
     """The ledger, a line a hop; fates that did not happen are left out."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -89,9 +111,14 @@ def hops(ledger: Ledger) -> Table:
     table.add_column("ended here")
     table.add_column("went on", justify="right")
     table.add_column("unaccounted", justify="right")
+    named = {one.fates[0]: f" ({', '.join(one.reasons)})" for one in ledger.causes if len(one.fates) == 1}
     before = ledger.sent
     for hop in ledger.hops:
-        ended = ", ".join(f"{fate.count:,} {fate.name}" for fate in hop.fates if fate.count)
+        ended = ", ".join(
+            f"{fate.count:,} {fate.name}{named.get(f'{hop.name}/{fate.name}', '')}"
+            for fate in hop.fates
+            if fate.count
+        )
         gap = abs(before - hop.entered) + abs(hop.unaccounted)
         table.add_row(
             hop.name,
