@@ -29,7 +29,8 @@ from labs.harness.receiver import ReceivedReport, Receiver
 from labs.harness.runs import new_run_id
 from labs.harness.topology import PAIR, Topology, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
-from labs.harness.veth import VethPair, VethSpec
+from labs.harness.veth import VethPair
+from labs.harness.veth_spec import VethSpec
 from xdp.attachment import Attachment, Mode
 from xdp.program import Program, ProgramSpec
 from xdp.xskmap_model import XskMap

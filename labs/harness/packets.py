@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labs.harness.topology import PAIR
-from labs.harness.veth import EndSpec
+from labs.harness.veth_spec import EndSpec
 
 if TYPE_CHECKING:
     from scapy.packet import Packet

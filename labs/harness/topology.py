@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
 from labs.harness.runs import new_run_id
-from labs.harness.veth import EndSpec, VethPair, VethSpec, close_pairs, kernel_errors
+from labs.harness.veth import VethPair, close_pairs
+from labs.harness.veth_spec import EndSpec, VethSpec
 from xdp.pyxdp.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from labs.harness import veth
+from labs.harness import veth_end
 from labs.harness.netns import remove_pin
 from labs.harness.runs import new_run_id
 from labs.harness.topology import CHAIN, PAIR, NodeSpec, Topology, TopologySpec
-from labs.harness.veth import VethSpec
+from labs.harness.veth_spec import VethSpec
 from xdp.pyxdp.errors import InputError, KernelError
 
 RUN = new_run_id()  # of a form that clean-up knows, should these tests be killed
@@ -89,15 +89,15 @@ def test_a_build_that_fails_half_way_leaves_nothing(
 ) -> None:
     before = descriptors()
     ends: list[str] = []
-    bring_up = veth._Side.bring_up
+    bring_up = veth_end.VethEnd.bring_up
 
-    def fail_at_the_third(self: veth._Side, spec: VethSpec) -> None:
+    def fail_at_the_third(self: veth_end.VethEnd, spec: VethSpec) -> None:
         ends.append(self.end.name)
         if len(ends) == 3:
             raise error
         bring_up(self, spec)
 
-    monkeypatch.setattr(veth._Side, "bring_up", fail_at_the_third)
+    monkeypatch.setattr(veth_end.VethEnd, "bring_up", fail_at_the_third)
     with pytest.raises(type(error)):
         Topology.build(CHAIN)
     assert descriptors() == before

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from labs.harness import veth
+from labs.harness import veth_end
 from labs.harness.ethtool import Ethtool
 from labs.harness.netns import NetNs
-from labs.harness.veth import OFFLOADS, EndSpec, VethPair, VethSpec
+from labs.harness.veth import VethPair
+from labs.harness.veth_end import OFFLOADS
+from labs.harness.veth_spec import EndSpec, VethSpec
 from xdp.pyxdp.errors import InputError, KernelError
 
 A = EndSpec("gen", "gen0", "02:00:00:00:00:01", ("192.168.1.10/24",))
@@ -178,7 +180,7 @@ def test_a_new_pair_takes_frames_at_once() -> None:
 def test_a_link_that_does_not_come_up_is_reported_with_its_state(
     namespaces: tuple[NetNs, NetNs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(veth, "OPERATIONAL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(veth_end, "OPERATIONAL_TIMEOUT_S", 0.05)
     with VethPair(VethSpec(A, B), *namespaces) as pair:
         with namespaces[0].netlink() as route:
             route.link("set", index=namespaces[0].interface_index("gen0"), state="down")
