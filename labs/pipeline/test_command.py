@@ -171,7 +171,7 @@ def test_a_kept_lab_stands_its_commands_work_and_clean_up_takes_it_away(tmp_path
         said_last = in_shell(remove if run.left() else "true")
     assert said_last.count("removed ") == 3
     assert run.left() == []
-    assert comes_true(lambda: not standing.alive(), 2), standing.alive()
+    assert comes_true(lambda: not standing.alive(), 10), standing.alive()
 
 
 def in_shell(line: str) -> str:

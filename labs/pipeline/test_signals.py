@@ -20,6 +20,8 @@ pytestmark = pytest.mark.lab
 LONG = ("run", "--packets", "1000000", "--rate", "2000", "--pings", "0")
 # An idle machine takes 0.2 s; the bound leaves room for a busy one.
 END_S = 2.0
+# The kernel frees programs, and with them their maps, in a work queue of its own; it comes to it when it can.
+FREE_S = 10.0
 
 
 def in_traffic(command: Command) -> Standing:
@@ -49,7 +51,7 @@ def test_a_signal_in_the_middle_of_traffic_ends_a_run_and_nothing_is_left(
     assert took < END_S
     # Not even with --keep: only a run that came to its end is kept.
     assert command.leaves_nothing(1)
-    assert comes_true(lambda: not standing.alive(), 1), standing.alive()
+    assert comes_true(lambda: not standing.alive(), FREE_S), standing.alive()
     if number == signal.SIGINT:  # what was sent until then is accounted for
         assert "FAIL" in command.out
         assert "interrupted after" in command.out
@@ -65,7 +67,7 @@ def test_after_sigkill_all_goes_by_itself(tmp_path: Path) -> None:
         command.process.kill()
         assert command.finish() == -signal.SIGKILL
     assert command.leaves_nothing(2), command.left()
-    assert comes_true(lambda: not standing.alive(), 2), standing.alive()
+    assert comes_true(lambda: not standing.alive(), FREE_S), standing.alive()
 
 
 def test_after_sigkill_a_run_to_be_kept_goes_by_clean_up(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_after_sigkill_a_run_to_be_kept_goes_by_clean_up(tmp_path: Path) -> None
     run = next(line.removesuffix("-gen") for line in left if line.endswith("-gen")).split("xl-")[1]
     assert finished("cleanup", "--run", run).process.returncode == 0
     assert command.left() == []
-    assert comes_true(lambda: not standing.alive(), 2), standing.alive()
+    assert comes_true(lambda: not standing.alive(), FREE_S), standing.alive()
 
 
 def test_after_sigkill_of_pytest_in_the_middle_of_a_lab_all_goes_by_itself(tmp_path: Path) -> None:
@@ -91,7 +93,17 @@ def test_after_sigkill_of_pytest_in_the_middle_of_a_lab_all_goes_by_itself(tmp_p
         "          'XSKMAP', pipeline.xskmap().id, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-s", "-p", "labs.harness.plugin", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-s",
+        "-p",
+        "labs.harness.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--assert=plain",
+    ]
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -101,7 +113,7 @@ def test_after_sigkill_of_pytest_in_the_middle_of_a_lab_all_goes_by_itself(tmp_p
         standing = Standing.of(killed)
         assert killed.finish() == -signal.SIGKILL, killed.out
     assert killed.leaves_nothing(2), killed.left()
-    assert comes_true(lambda: not standing.alive(), 2), standing.alive()
+    assert comes_true(lambda: not standing.alive(), FREE_S), standing.alive()
 
 
 @pytest.mark.parametrize("options", ["--help", "features", "run --packets 10 --pings 0 --keep"])

@@ -43,7 +43,8 @@ def session(tmp_path: Path) -> Callable[..., Session]:
             "import pytest\npytestmark = pytest.mark.lab\n" + textwrap.dedent(text)
         )
         command = [*before, sys.executable, "-m", "pytest", "-p", "labs.harness.plugin", "-ra"]
-        command += ["-p", "no:cacheprovider", *options]
+        # plain: to rewrite all modules of ours again in each process would cost a second.
+        command += ["-p", "no:cacheprovider", "--assert=plain", *options]
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S)
         return Session(ran.returncode, ran.stdout + ran.stderr)
 
