@@ -227,6 +227,8 @@ def _opened(by_id: Callable[[int], int], number: int, what: str) -> Iterator[int
         raise InputError(
             f"there is no BPF {what} with id {number}; list them with bpftool {what[:4].strip()} show"
         )
+    if fd == -errno.EAGAIN:  # a link has its id before it is attached: bpf_link_by_id(), kernel/bpf/syscall.c
+        raise InputError(f"the BPF {what} with id {number} is just being made; try again")
     if fd < 0:
         raise KernelError(f"open {what}", f"id {number}", fd, hint="needs CAP_SYS_ADMIN: run as root")
     try:
