@@ -23,6 +23,7 @@ from .pyxdp.bpf import BpfObject
 from .pyxdp.btf import Btf
 from .pyxdp.errors import InputError, KernelError
 from .xskmap_model import (
+    MapEntry,
     NetNamespace,
     Owner,
     ProgramRef,
@@ -38,6 +39,7 @@ from .xskmap_record import READ_SOCKETS, SCAN_SLOTS, Record, decode
 
 __all__ = [
     "METHODS",
+    "MapEntry",
     "NetNamespace",
     "Owner",
     "ProgramRef",

@@ -72,6 +72,14 @@ class Statistics:
 
 
 @dataclasses.dataclass(frozen=True)
+class MapEntry:
+    """A slot of an XSKMAP, by the map's id."""
+
+    map_id: int
+    slot: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Owner:
     """A process that holds the socket; `command` is its command line."""
 
@@ -102,6 +110,7 @@ class SocketInfo:
         umem: None before the bind of a socket that has none of its own.
         statistics: drops and invalid descriptors.
         owners: processes that hold the socket, by pid; empty if it was not asked for.
+        entries: the slots that hold the socket, of all maps, at most four; None where the kernel lists none.
     """
 
     inode: int
@@ -122,6 +131,7 @@ class SocketInfo:
     umem: Umem | None
     statistics: Statistics
     owners: tuple[Owner, ...] = ()
+    entries: tuple[MapEntry, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

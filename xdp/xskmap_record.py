@@ -7,10 +7,20 @@ import ctypes
 import enum
 from ctypes import c_char, c_uint32, c_uint64
 
-from .xskmap_model import INDICES, NEED_WAKEUP, NetNamespace, RingLevel, SocketInfo, Statistics, Umem
+from .xskmap_model import (
+    INDICES,
+    NEED_WAKEUP,
+    MapEntry,
+    NetNamespace,
+    RingLevel,
+    SocketInfo,
+    Statistics,
+    Umem,
+)
 
 SCAN_SLOTS = 256  # XSK_SCAN_SLOTS
 READ_SOCKETS = 8  # XSK_READ_SOCKETS
+ENTRIES = 4  # XSK_ENTRIES
 _STATES = {0: "ready", 1: "bound", 2: "unbound"}  # enum in struct xdp_sock, include/net/xdp_sock.h
 _UNALIGNED = 1 << 0  # XDP_UMEM_UNALIGNED_CHUNK_FLAG, linux/if_xdp.h
 
@@ -27,6 +37,7 @@ class Present(enum.IntFlag):
     UMEM = 1 << 6
     EMPTY_DESCS = 1 << 7
     RX_QUEUE_FULL = 1 << 8
+    ENTRIES = 1 << 9
 
 
 class RingRecord(ctypes.Structure):
@@ -43,6 +54,12 @@ class RingRecord(ctypes.Structure):
         ("flags", c_uint32),
         ("unused", c_uint32),
     )
+
+
+class EntryRecord(ctypes.Structure):
+    """`struct xsk_entry_record`."""
+
+    _fields_ = (("map_id", c_uint32), ("slot", c_uint32))
 
 
 class Record(ctypes.Structure):
@@ -76,6 +93,7 @@ class Record(ctypes.Structure):
         ("pool_users", c_uint32),
         ("pool_free", c_uint32),
         ("uses_need_wakeup", c_uint32),
+        ("entries", EntryRecord * ENTRIES),
         ("device", c_char * 16),
     )
 
@@ -107,6 +125,9 @@ def decode(record: Record) -> SocketInfo:
         pool_users=record.pool_users if pool else None,
         umem=_umem(record, present),
         statistics=_statistics(record, present),
+        entries=tuple(MapEntry(one.map_id, one.slot) for one in record.entries if one.map_id)
+        if Present.ENTRIES in present
+        else None,
     )
 
 

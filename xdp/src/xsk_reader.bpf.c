@@ -104,6 +104,27 @@ struct xsk_buff_pool {
 	bool uses_need_wakeup;
 };
 
+struct bpf_map {
+	__u32 id;
+};
+
+struct xdp_sock;
+
+struct xsk_map {
+	struct bpf_map map;
+	struct xdp_sock *xsk_map[0];
+};
+
+struct list_head {
+	struct list_head *next;
+};
+
+struct xsk_map_node {
+	struct list_head node;
+	struct xsk_map *map;
+	struct xdp_sock **map_entry;
+};
+
 struct xdp_sock {
 	struct sock sk;
 	struct xsk_queue *rx;
@@ -121,6 +142,7 @@ struct xdp_sock {
 	struct xsk_queue *tx;
 	__u64 rx_dropped;
 	__u64 rx_queue_full;
+	struct list_head map_list;
 };
 
 #pragma clang attribute pop
@@ -189,6 +211,28 @@ static __always_inline void read_pool(struct xsk_record *to, struct xsk_buff_poo
 	}
 }
 
+/* A socket lists the entries that hold it, because it leaves them when it is closed. The list may
+ * change under us: then a node is missed, or one just removed is told once more.
+ */
+static __always_inline void read_entries(struct xsk_record *to, struct xdp_sock *xs)
+{
+	struct list_head *head = (void *)xs + bpf_core_field_offset(xs->map_list);
+	struct list_head *item = BPF_CORE_READ(xs, map_list.next);
+
+	for (int i = 0; i < XSK_ENTRIES && item && item != head; i++) {
+		struct xsk_map_node *node =
+			(void *)item - bpf_core_field_offset(struct xsk_map_node, node);
+		struct xsk_map *map = BPF_CORE_READ(node, map);
+		__u64 first = (__u64)map + bpf_core_field_offset(map->xsk_map);
+
+		to->entries[i].map_id = BPF_CORE_READ(map, map.id);
+		to->entries[i].slot =
+			((__u64)BPF_CORE_READ(node, map_entry) - first) / sizeof(__u64);
+		item = BPF_CORE_READ(item, next);
+	}
+	to->present |= XSK_HAS_ENTRIES;
+}
+
 static __always_inline void read_socket(struct xsk_record *to, struct xdp_sock *xs)
 {
 	struct net_device *device = BPF_CORE_READ(xs, dev);
@@ -210,6 +254,8 @@ static __always_inline void read_socket(struct xsk_record *to, struct xdp_sock *
 		to->multi_buffer = BPF_CORE_READ(xs, sg);
 		to->present |= XSK_HAS_MULTI_BUFFER;
 	}
+	if (bpf_core_field_exists(xs->map_list) && bpf_core_field_exists(struct xsk_map, xsk_map))
+		read_entries(to, xs);
 	read_namespace(to, BPF_CORE_READ(xs, sk.__sk_common.skc_net.net));
 	read_ring(&to->rx, BPF_CORE_READ(xs, rx));
 	read_ring(&to->tx, BPF_CORE_READ(xs, tx));

@@ -11,6 +11,7 @@
 	256 /* slots a scan looks at in one run; more make the load slower, not the scan faster */
 #define XSK_READ_SOCKETS 8  /* sockets read in one run; as above */
 #define XSK_NAME_BYTES	 16 /* IFNAMSIZ, linux/if.h */
+#define XSK_ENTRIES	 4  /* entries of maps told of a socket; hardly one is in more */
 
 /* Members of xsk_record that not every kernel has, or not every socket. */
 enum xsk_present {
@@ -23,6 +24,7 @@ enum xsk_present {
 	XSK_HAS_UMEM = 1 << 6,
 	XSK_HAS_EMPTY_DESCS = 1 << 7,
 	XSK_HAS_RX_QUEUE_FULL = 1 << 8,
+	XSK_HAS_ENTRIES = 1 << 9,
 };
 
 /* One ring; size 0 where the socket has none. Indices run freely, as the kernel holds them. */
@@ -36,6 +38,12 @@ struct xsk_ring_record {
 	__u32 cached_consumer;
 	__u32 flags; /* XDP_RING_NEED_WAKEUP, linux/if_xdp.h */
 	__u32 unused;
+};
+
+/* A slot of an XSKMAP that holds the socket; map 0 for none. */
+struct xsk_entry_record {
+	__u32 map_id;
+	__u32 slot;
 };
 
 /* One slot; `occupied` 0 where it turned empty since the scan, and then all else is 0 too. */
@@ -67,6 +75,7 @@ struct xsk_record {
 	__u32 pool_users;
 	__u32 pool_free;
 	__u32 uses_need_wakeup;
+	struct xsk_entry_record entries[XSK_ENTRIES];
 	char device[XSK_NAME_BYTES];
 };
 

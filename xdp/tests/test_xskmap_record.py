@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from xdp.pyxdp.btf import Btf, Member
-from xdp.xskmap_record import READ_SOCKETS, SCAN_SLOTS, Present, Record, RingRecord, decode
+from xdp.xskmap_record import READ_SOCKETS, SCAN_SLOTS, EntryRecord, Present, Record, RingRecord, decode
 
 
 def object_path(name: str, folder: Path) -> Path:
@@ -31,7 +31,10 @@ def members(struct: type[ctypes.Structure]) -> dict[str, Member]:
     return {name: Member(getattr(struct, name).offset, getattr(struct, name).size) for name in fields}
 
 
-@pytest.mark.parametrize(("name", "struct"), [("xsk_record", Record), ("xsk_ring_record", RingRecord)])
+@pytest.mark.parametrize(
+    ("name", "struct"),
+    [("xsk_record", Record), ("xsk_ring_record", RingRecord), ("xsk_entry_record", EntryRecord)],
+)
 def test_a_record_has_the_members_of_the_header_at_their_offsets(
     btf: Btf, name: str, struct: type[ctypes.Structure]
 ) -> None:
@@ -57,6 +60,7 @@ def test_what_the_kernel_lacks_is_none_and_not_zero() -> None:
     assert (socket.rx, socket.fill, socket.umem, socket.pool_free, socket.uses_need_wakeup) == (None,) * 5
     assert socket.statistics.rx_dropped == 3
     assert socket.statistics.rx_ring_full is None
+    assert socket.entries is None
 
 
 def test_a_level_counts_across_the_end_of_the_index() -> None:
