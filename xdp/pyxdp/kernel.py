@@ -105,7 +105,7 @@ class MapInfo(ctypes.Structure):
 
 
 class ProgInfo(ctypes.Structure):
-    """struct bpf_prog_info (linux/bpf.h), up to the name, padded to where every kernel of ours ends it."""
+    """struct bpf_prog_info (linux/bpf.h), up to the BTF (Linux 5.0); older kernels leave the rest 0."""
 
     _fields_ = (
         ("type", c_uint32),
@@ -120,6 +120,16 @@ class ProgInfo(ctypes.Structure):
         ("nr_map_ids", c_uint32),
         ("map_ids", c_uint64),
         ("raw_name", c_char * 16),
+        ("ifindex", c_uint32),
+        ("gpl_compatible", c_uint32),
+        ("netns_dev", c_uint64),
+        ("netns_ino", c_uint64),
+        ("nr_jited_ksyms", c_uint32),
+        ("nr_jited_func_lens", c_uint32),
+        ("jited_ksyms", c_uint64),
+        ("jited_func_lens", c_uint64),
+        ("btf_id", c_uint32),
+        ("func_info_rec_size", c_uint32),
     )
 
     @property
