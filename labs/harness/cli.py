@@ -30,6 +30,9 @@ COMMANDS = {
         "labs.harness.cli_run", "run a lab: network, XDP program, forwarder, traffic, ledger, verdict"
     ),
     "xskmap": Command("xdp.cli_xskmap", "what is in an XSKMAP: sockets, owners, ring levels, drops"),
+    "why": Command(
+        "labs.harness.why.cli", "why zero packets? one cause in a sentence, with evidence and remedy"
+    ),
     "forward": Command(
         "forwarder.cli", "the AF_XDP forwarder: drop, echo, forward, respond, or your function"
     ),
@@ -61,6 +64,7 @@ options:
 first steps:
   sudo xdplab run        the main lab: UDP through an XSKMAP and back
   sudo xdplab xskmap     every XSKMAP of this machine and who is in it
+  sudo xdplab why        why an AF_XDP program, of anybody's, sees no packets
   sudo xdplab features   what works here, and why what does not"""
 
 

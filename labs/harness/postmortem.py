@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What a failed lab prints: the spec, the ledger, the XSKMAP, the rings, and where its packets were kept."""
+"""What a failed lab prints: the likely cause, spec, ledger, XSKMAP, rings, and where its packets are."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Postmortem:
     def _parts(self) -> Iterator[tuple[str, Callable[[], str]]]:
         pipeline = self.pipeline
         if pipeline is not None:
+            yield "why", lambda: _why(pipeline)
             yield "spec", lambda: json.dumps(pipeline.spec.to_dict(), indent=2)
             yield "XSKMAP and rings", lambda: _xskmap(pipeline)
             yield "program counters", lambda: json.dumps(pipeline.program.counters(), indent=2)
@@ -74,6 +75,12 @@ def _told(tell: Callable[[], str]) -> str:
         return tell()
     except Exception as error:  # noqa: BLE001 (a test may have closed or broken anything; its own failure counts)
         return f"cannot be told: {type(error).__name__}: {error}"
+
+
+def _why(pipeline: Pipeline) -> str:
+    from labs.harness.why.lab import diagnose_pipeline  # only a failed lab needs it
+
+    return diagnose_pipeline(pipeline)
 
 
 def _counters(forwarder: ForwarderProcess) -> str:
