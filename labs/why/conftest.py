@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Fixtures of this lab: the foreign programs, compiled as their authors would."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labs.harness.topology import PAIR
+from labs.why.scene import Scene
+from xdp.program import ProgramSpec
+
+SOURCES = Path(__file__).with_name("src")
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The AF_XDP program with a fault."""
+    path = tmp_path_factory.mktemp("why") / "faulty"
+    subprocess.run(
+        ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", path, SOURCES / "faulty.c", "-lxdp", "-lbpf"],
+        check=True,
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain_udp(tmp_path_factory: pytest.TempPathFactory) -> ProgramSpec:
+    """An XDP program that knows no VLAN."""
+    path = tmp_path_factory.mktemp("why") / "plain_udp.o"
+    include = subprocess.run(
+        ["gcc", "-print-multiarch"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    flags = [
+        "-target",
+        "bpf",
+        "-g",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-idirafter",
+        f"/usr/include/{include}",
+    ]
+    subprocess.run(["clang", *flags, "-c", str(SOURCES / "plain_udp.bpf.c"), "-o", str(path)], check=True)
+    return ProgramSpec(str(path))
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Gen and dut, one queue."""
+    with Scene(PAIR) as made:
+        yield made
