@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Fails unless the labs were really run: a green run in which labs were skipped proves nothing.
 
-Usage: check_labs.py JUNIT_XML < node ids of all labs (`pytest -m lab --collect-only -q`)
+Usage: check_labs.py JUNIT_XML < node ids of all labs (`pytest -m "lab or system" --collect-only -q`)
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ __all__ = [
 ]
 
 MARKERS = (
+    "system: as lab, for what takes longer: whole commands and sessions of pytest, signals, clean-up",
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
     "requires(feature, …): skipped with the reason where `xdplab features` says no",
     "leaves(text, …): descriptors, children, devices or mounts with this text may stay (say why beside it)",
@@ -77,6 +78,11 @@ class LabRun:
 _labs = pytest.StashKey[LabRun]()
 
 
+def is_lab(item: pytest.Item) -> bool:
+    """Does this test need root and a kernel that can run labs?"""
+    return any(item.get_closest_marker(name) for name in ("lab", "system"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers."""
     for marker in MARKERS:
@@ -87,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the leak check of labs outermost, so that it looks when all else is gone."""
     for item in items:
-        if item.get_closest_marker("lab"):
+        if is_lab(item):
             names = getattr(item, "fixturenames", None)
             if names is not None and "nothing_left_behind" in names:
                 names.remove("nothing_left_behind")
@@ -96,14 +102,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Counts the labs that were selected: those that `-m` or `-k` left out were not skipped."""
-    labs = [item for item in session.items if item.get_closest_marker("lab")]
+    labs = [item for item in session.items if is_lab(item)]
     session.config.stash[_labs].selected = len(labs)
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Of each lab: skips it with the reason where it cannot run, fails it if it leaves anything."""
-    if not request.node.get_closest_marker("lab"):
+    if not is_lab(request.node):
         yield
         return
     _skip_unless_possible(request.node)

@@ -20,7 +20,7 @@ from labs.harness.topology import Topology
 from labs.pipeline.command import compile_bpf, finished
 from xdp.program import Program
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 Refused = Callable[..., str]
 

@@ -17,7 +17,7 @@ from scapy.all import ICMP, UDP, rdpcap
 from labs.harness.cli import main
 from labs.pipeline.command import PATH, Command, Standing, comes_true, compile_bpf, finished, started
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 PACKETS = 500
 

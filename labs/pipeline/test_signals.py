@@ -15,7 +15,7 @@ import pytest
 
 from labs.pipeline.command import Command, Standing, comes_true, finished, started
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 LONG = ("run", "--packets", "1000000", "--rate", "2000", "--pings", "0")
 # An idle machine takes 0.2 s; the bound leaves room for a busy one.

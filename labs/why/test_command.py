@@ -19,7 +19,7 @@ from labs.pipeline.lab import LabSpec, run_lab
 from labs.why.scene import MANY, OURS, Scene
 from xdp.program import Program
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 def why(*arguments: str) -> tuple[int, str, str]:

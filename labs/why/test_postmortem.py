@@ -17,7 +17,7 @@ from labs.harness.topology import PAIR
 from labs.harness.why.lab import diagnose_pipeline
 from labs.why.scene import OURS
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 def nothing(pipeline: Pipeline) -> None:

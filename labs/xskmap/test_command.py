@@ -19,7 +19,7 @@ from labs.xskmap.station import Station
 from xdp.cli_xskmap import main
 from xdp.pyxdp import kernel, maps
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 @contextlib.contextmanager

@@ -110,7 +110,7 @@ LEAKS = """
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_each_leak_fails_its_test_and_is_named(session: Callable[..., Session], private: NetNs) -> None:
     try:
         with private.entered():
@@ -168,7 +168,7 @@ FAILING = """
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_failed_lab_tells_all_and_keeps_its_packets_and_a_skipped_one_its_reason(
     session: Callable[..., Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +209,7 @@ SKIPPED = """
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_session_in_which_all_labs_were_skipped_fails_where_labs_can_run(
     session: Callable[..., Session],
 ) -> None:
@@ -223,7 +223,7 @@ def test_labs_that_nobody_asked_for_were_not_skipped(session: Callable[..., Sess
     assert session(SKIPPED, "-m", "not lab").code == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_without_privilege_labs_are_skipped_with_the_reason_and_the_session_passes(
     session: Callable[..., Session],
 ) -> None:
@@ -276,7 +276,7 @@ CLOSING = """
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_every_lab_ends_with_an_account_of_what_it_sent(session: Callable[..., Session]) -> None:
     done = session(CLOSING)
     assert re.search(r"\b7 passed.* 3 errors", done.said), done.said

@@ -67,7 +67,7 @@ def test_its_function_decides_by_length() -> None:
     assert list(decide(packets, None)) == [0, 1, 1]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_its_test_passes(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(block("# test_mine.py"))
     (tmp_path / "my_filter.bpf.c").write_text(FILTER)
