@@ -28,11 +28,13 @@ def run(
     context: bytes | None = None,
     repeat: int = 1,
     flags: int = 0,
+    batch_size: int = 0,
     room: int = 512,
 ) -> RunResult:
     """Runs a program; `room` is how many bytes the packet may grow.
 
     A raw tracepoint takes no data and no `repeat`; an XDP program needs at least an Ethernet header.
+    `batch_size` is how many live frames are made before any leaves: at most 256; 0 is the kernel's 64.
 
     Raises:
         KernelError: the kernel refused (EINVAL, ENOTSUPP) or was interrupted (EINTR).
@@ -43,7 +45,7 @@ def run(
     around = ctypes.create_string_buffer(context, len(context)) if context is not None else None
     if data is not None:
         options.data_in, options.data_size_in = ctypes.addressof(inside), len(data)  # type: ignore[arg-type]
-        options.repeat = repeat
+        options.repeat, options.batch_size = repeat, batch_size
         if not flags & LIVE_FRAMES:  # live frames leave nothing to give back
             options.data_out, options.data_size_out = ctypes.addressof(outside), len(data) + room  # type: ignore[arg-type]
     if context is not None:
