@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab-setup lab test bench check lab-cleanup lock need-root
+.PHONY: help lab-setup lab test bench bench-tester check lab-cleanup lock need-root
 
 # ARGS is passed on to the command; PYTHON chooses the interpreter of .venv (an existing one is kept without it).
 ARGS ?=
@@ -30,6 +30,9 @@ test: need-root lab-setup ## set up, then run all tests, unit tests and labs (ro
 
 bench: need-root lab-setup ## set up, then print how long things take (root)
 	@$(VENV)/xdplab bench $(ARGS)
+
+bench-tester: need-root lab-setup ## set up, then print how fast the tester is beside other senders (root)
+	@$(VENV)/python -m labs.harness.bench_tester $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check

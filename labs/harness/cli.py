@@ -39,6 +39,8 @@ COMMANDS = {
     "bench": Command(
         "labs.harness.bench_pipeline", "how long pipelines take to stand and to go; system calls a packet"
     ),
+    "send": Command("labs.harness.cli_send", "exactly the asked frames, up to millions a second"),
+    "sink": Command("labs.harness.cli_sink", "what of them came: lost, doubled, late, damaged; latencies"),
     "features": Command("labs.harness.cli_features", "what this kernel can do, found by trying"),
     "cleanup": Command("labs.harness.cleanup", "remove what killed or kept labs left"),
 }
