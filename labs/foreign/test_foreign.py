@@ -19,7 +19,8 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def plan() -> Traffic:
-    return Traffic(TrafficPlan(datagram(), count=3_000, rate_pps=20_000, sequence=True))
+    """No more than its rings hold: it loses none, however seldom a busy machine lets it run."""
+    return Traffic(TrafficPlan(datagram(), count=2_000, rate_pps=20_000, sequence=True))
 
 
 def test_every_packet_of_a_foreign_forwarder_is_accounted_for(
@@ -55,7 +56,7 @@ class TestDropping:
         replies = receiver("gen", 40000)
         sent = traffic(plan)
         received = replies.drain(range(sent.sent), deadline_s=0.5, payload=plan.payload)
-        made = ledger(sent, received, expected={"forwarder/dropped": 300})
+        made = ledger(sent, received, expected={"forwarder/dropped": 200})
         made.check()
-        assert received.lost == 300
+        assert received.lost == 200
         assert received.missing[0] == (9, 9)

@@ -19,9 +19,9 @@
 #include <sys/socket.h>
 #include <xdp/xsk.h>
 
-#define FRAMES	    1024
-#define FRAME_BYTES 4096
-#define RING	    512
+#define FRAMES	    4096
+#define FRAME_BYTES 2048
+#define RING	    2048
 #define BATCH	    64
 
 struct port {
