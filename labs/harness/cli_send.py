@@ -76,6 +76,12 @@ def parser() -> Parser:
     what.add_argument(
         "--flows", type=whole(1, 65536), help="default: as many as the longest --vary has values"
     )
+    what.add_argument(
+        "--time-every",
+        type=int,
+        metavar="N",
+        help="read the clock for one frame of N: 1, 2, 4, … 64; default: 16; always 1 with --rate",
+    )
     what.add_argument("--no-stamp", action="store_true", help="send the packets as they are")
     what.add_argument("--zero-checksum", action="store_true", help="no UDP checksum over IPv4")
     what.add_argument(
@@ -179,6 +185,7 @@ def make_plan(options: argparse.Namespace, namespace: NetNs) -> TrafficPlan:
         vary=tuple(Vary.parse(text) for text in options.vary),
         flows=options.flows,
         stamp=not options.no_stamp,
+        time_every=options.time_every,
         zero_checksum=options.zero_checksum,
         magic=options.magic,
     )

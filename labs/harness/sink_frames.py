@@ -99,7 +99,8 @@ class FrameSink:
         late = None if stranger else stream.judge_order(stamp.sequence)
         if late is not None:
             note("reordered", late)
-        stream.measure((now - stamp.sent_ns) & TIME_MASK)
+        if stamp.own_time:
+            stream.measure((now - stamp.sent_ns) & TIME_MASK)
 
     def report(self) -> SinkReport:
         """What was found so far."""

@@ -25,8 +25,8 @@ class StreamReport:
         extent_max, extent_mean: by how many frames these came late (RFC 4737 section 4.2.1).
         extent_unknown: of the reordered, those whose gap was forgotten: 256 gaps are remembered.
         beyond: received frames with a number that the sink's bitmap has no room for: not checked for copies.
-        first_ns, last_ns: when the first and the last stamped frame came, CLOCK_MONOTONIC.
-        latency: from stamp to sink, of the received frames.
+        first_ns, last_ns: CLOCK_MONOTONIC, when the first and the last frame came that had a time of its own.
+        latency: of the received frames that had a send time of their own (see `TrafficPlan.time_every`).
     """
 
     received: int

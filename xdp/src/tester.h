@@ -18,6 +18,12 @@
 #define TESTER_EVENTS 1024 /* frames that are named one by one */
 
 /*
+ * In the lowest bit of a send time: the clock was read for this very frame. Else the time is that
+ * of the frame before, and the sink measures no latency.
+ */
+#define TESTER_OWN_TIME 1
+
+/*
  * At the start of the payload, little-endian, 18 bytes: what a 60-byte UDP datagram over IPv4 has.
  * `check` covers the other members and the payload behind the stamp.
  */
@@ -25,7 +31,8 @@ struct tester_stamp {
 	__u16 magic;
 	__u16 flow;
 	__u32 sequence;
-	__u32 sent_low; /* CLOCK_MONOTONIC in ns, 48 bits: wraps after three days */
+	__u32 sent_low; /* CLOCK_MONOTONIC in ns, 48 bits: wraps after three days; see
+			   TESTER_OWN_TIME */
 	__u16 sent_high;
 	__u32 check;
 } __attribute__((packed));

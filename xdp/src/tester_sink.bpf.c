@@ -320,9 +320,9 @@ int tester_sink(struct xdp_md *ctx)
 		ADD(state.foreign, 1);
 		return XDP_PASS;
 	}
-	now = bpf_ktime_get_ns();
 	stamp.identity = *(__u64 *)payload.at;
 	stamp.time = *(__u64 *)(payload.at + 8);
+	now = stamp.time & TESTER_OWN_TIME ? bpf_ktime_get_ns() : 0;
 	stamp.check_high = *(__u16 *)(payload.at + 16);
 	sequence = stamp.identity >> 32;
 	flow = (__u16)(stamp.identity >> 16);
@@ -338,9 +338,11 @@ int tester_sink(struct xdp_md *ctx)
 		if (!stream)
 			return XDP_ABORTED;
 	}
-	if (!stream->first_ns)
-		stream->first_ns = now;
-	stream->last_ns = now;
+	if (now) {
+		if (!stream->first_ns)
+			stream->first_ns = now;
+		stream->last_ns = now;
+	}
 	if (is_damaged(ctx, &payload, &stamp)) {
 		ADD(stream->corrupt, 1);
 		set_bit(&damaged, sequence);
@@ -363,7 +365,8 @@ int tester_sink(struct xdp_md *ctx)
 	}
 	if (!is_stranger)
 		judge_order(stream, &stamp, ctx);
-	measure(stream, now, stamp.time & STAMP_TIME_MASK);
+	if (now)
+		measure(stream, now, stamp.time & STAMP_TIME_MASK);
 	return verdict(ctx);
 }
 

@@ -2,7 +2,8 @@
 """The tester's stamp in Python: what xdp/src/tester_stamp.bpf.h and tester_sink.bpf.c do in the kernel.
 
 18 bytes at the start of the payload, little-endian: magic, flow, sequence number, send time (CLOCK_MONOTONIC,
-48 bits of nanoseconds) and a check over these and the payload behind them.
+48 bits of nanoseconds, whose lowest says whether it is this very frame's) and a check over these and the
+payload behind them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ctypes
 import struct
 from dataclasses import dataclass
 
-from .layout import K_IDENTITY, K_LENGTH, K_ORDER, K_SUM, K_TIME, Stamp
+from .layout import K_IDENTITY, K_LENGTH, K_ORDER, K_SUM, K_TIME, OWN_TIME, Stamp
 
 STAMP_BYTES = ctypes.sizeof(Stamp)
 DEFAULT_MAGIC = 0x4C58  # "XL" as it lies in the frame
@@ -53,9 +54,9 @@ def check_of(identity: int, sent_ns: int, digest: int) -> int:
 
 
 def pack(magic: int, flow: int, sequence: int, sent_ns: int, digest: int) -> bytes:
-    """The 18 bytes."""
+    """The 18 bytes; `sent_ns` is the time of this very frame."""
     identity = identity_of(magic, flow, sequence)
-    time = sent_ns & TIME_MASK
+    time = sent_ns & TIME_MASK | OWN_TIME
     check = check_of(identity, time, digest)
     return struct.pack("<QQH", identity, time | (check & 0xFFFF) << 48, check >> 16)
 
@@ -67,12 +68,14 @@ class ReadStamp:
     Attributes:
         flow, sequence: what the sender wrote.
         sent_ns: when, CLOCK_MONOTONIC, 48 bits.
+        own_time: `sent_ns` was read for this frame; else it is that of a frame before it.
         intact: the check is right: neither stamp nor payload was changed.
     """
 
     flow: int
     sequence: int
     sent_ns: int
+    own_time: bool
     intact: bool
 
 
@@ -85,4 +88,4 @@ def read(payload: bytes | memoryview, magic: int = DEFAULT_MAGIC) -> ReadStamp |
         return None
     sent, check = time & TIME_MASK, time >> 48 | high << 16
     intact = check == check_of(identity, sent, payload_digest(payload[STAMP_BYTES:]))
-    return ReadStamp(identity >> 16 & 0xFFFF, identity >> 32, sent, intact)
+    return ReadStamp(identity >> 16 & 0xFFFF, identity >> 32, sent, bool(sent & OWN_TIME), intact)

@@ -30,6 +30,7 @@ from .plan import TrafficPlan, TrafficReport
 from .sizes import MIN_BYTES
 
 FULL_BATCH = 64  # as fast as it goes: a veth's ring takes 256
+FULL_TIME_EVERY = 16  # as many as leave in one bulk (DEV_MAP_BULK_SIZE, kernel/bpf/devmap.c)
 PACED_BATCH_PPS = 600_000  # up to this rate each frame leaves at its own time
 MAX_BATCH = 256  # TEST_XDP_MAX_BATCH, net/bpf/test_run.c
 MAX_REPEAT = 2**31 - 1
@@ -143,6 +144,7 @@ class _Sender:
                 "first_sequence": plan.first,
                 "burst": plan.burst,
                 "batch": self._batch,
+                "clock_every": plan.time_every or FULL_TIME_EVERY,
                 "magic": plan.magic,
                 "paced": int(plan.rate_pps is not None or plan.rate_bps is not None),
                 "all_small": int(lengths == {MIN_BYTES}),
