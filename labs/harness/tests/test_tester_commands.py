@@ -128,7 +128,7 @@ def test_a_capture_is_sent_again_and_again_unstamped(
     assert "link type 228; only Ethernet" in capsys.readouterr().err
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_send_and_sink_agree(pair: Topology, capsys: pytest.CaptureFixture[str]) -> None:
     sink = subprocess.Popen(
         [*XDPLAB, "sink", *at(pair, "dut"), "--expect", "12k", "--flows", "10", "--per-flow", "--json"],
@@ -148,7 +148,7 @@ def test_send_and_sink_agree(pair: Topology, capsys: pytest.CaptureFixture[str])
     assert (report["perfect"], report["received"], len(report["streams"])) == (True, 12000, 10)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_what_is_lost_gives_exit_code_1_and_is_printed(pair: Topology) -> None:
     sink = subprocess.Popen(
         [*XDPLAB, "sink", *at(pair, "dut"), "--expect", "100", "--timeout", "0.2"],
@@ -174,7 +174,7 @@ def test_a_peer_without_napi_gives_exit_code_2(pair: Topology, capsys: pytest.Ca
     )
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_at_once(pair: Topology, number: signal.Signals, code: int) -> None:
     with Sink(pair["dut"], "dut0", SinkSpec(sequences=1 << 20)) as sink:
