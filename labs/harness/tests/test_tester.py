@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from scapy.all import IP, UDP, Dot1Q, Ether, IPv6, Raw
 
+from labs.harness.histogram import bucket_of
 from labs.harness.sink import Sink, SinkSpec
 from labs.harness.sink_frames import FrameSink
 from labs.harness.sink_report import SinkReport
@@ -553,6 +554,16 @@ def test_latencies_are_in_the_buckets_where_they_belong(pair: Topology) -> None:
         assert found.percentile(percent) == pytest.approx(exact, rel=0.03), percent
     assert found.max_ns == pytest.approx(5e9, rel=0.01)
     assert found.count == 100
+
+
+@pytest.mark.parametrize("seconds", [60, 70, 100, 1000])
+def test_a_latency_beyond_a_minute_is_in_the_last_bucket_not_in_the_first(
+    pair: Topology, seconds: int
+) -> None:
+    plan = TrafficPlan(PACKET, count=1, stamp=True)
+    found = inject(pair, plan, [Forge(plan).frame(0, time.monotonic_ns() - seconds * 10**9)]).total.latency
+    assert found.max_ns == pytest.approx(seconds * 1e9, rel=0.01)
+    assert found.buckets == ((min(1023, bucket_of(found.max_ns)), 1),)
 
 
 @pytest.mark.parametrize("action", ["drop", "pass", "return"])
