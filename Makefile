@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab-setup lab test bench bench-tester check lab-cleanup lock need-root
+.PHONY: help lab-setup lab test bench bench-tester bench-chain check lab-cleanup lock need-root
 
 # ARGS is passed on to the command; PYTHON chooses the interpreter of .venv (an existing one is kept without it).
 ARGS ?=
@@ -33,6 +33,9 @@ bench: need-root lab-setup ## set up, then print how long things take (root)
 
 bench-tester: need-root lab-setup ## set up, then print how fast the tester is beside other senders (root)
 	@$(VENV)/python -m labs.harness.bench_tester $(ARGS)
+
+bench-chain: need-root lab-setup ## set up, then send ten million frames through a forwarder, each verified (root)
+	@$(VENV)/python -m labs.harness.bench_chain $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check
