@@ -45,8 +45,9 @@ def test_every_frame_is_seen_once_at_both_ends_in_order(pair: Topology) -> None:
         assert [frame.data for frame in seen.wait_for(5000, 2)] == frames
         assert out.drops == seen.drops == 0
     times = [frame.time_ns for frame in seen.frames]
-    assert times == sorted(times)
-    assert times[0] > 1_500_000_000 * 10**9
+    # Wall-clock times, which the system may set back meanwhile: their order is not the frames'.
+    assert min(times) > 1_500_000_000 * 10**9
+    assert max(times) - min(times) < 60 * 10**9
 
 
 @pytest.mark.lab
