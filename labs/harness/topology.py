@@ -99,6 +99,20 @@ class TopologySpec:
             self, links=tuple(dataclasses.replace(link, **changes) for link in self.links)
         )
 
+    def with_end(self, interface: str, **changes: Any) -> TopologySpec:
+        """The same topology with one interface changed: `PAIR.with_end("gen0", gro=True)`.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        old = self.end(interface)
+        new = dataclasses.replace(old, **changes)
+        links = (
+            dataclasses.replace(link, a=new if link.a == old else link.a, b=new if link.b == old else link.b)
+            for link in self.links
+        )
+        return dataclasses.replace(self, links=tuple(links))
+
     def to_dict(self) -> dict[str, Any]:
         """Only dicts, lists, strings and numbers: ready for JSON."""
         return {

@@ -29,6 +29,9 @@ class EndSpec:
         addresses: with prefix length, "192.168.1.10/24".
         gro: leave generic receive offload on. The end then receives through NAPI even without an XDP program,
             which frames sent into it by XDP need; it also merges frames, so it is off by default.
+        send_queues: over how many of its queues the kernel spreads what this end sends, from queue 0 on; 0
+            for all. Which flow gets which queue is drawn anew at each start of the machine; with 1 all
+            packets arrive on the other end's queue 0. AF_XDP sockets send on their own queue all the same.
     """
 
     node: str
@@ -36,6 +39,7 @@ class EndSpec:
     mac: str
     addresses: tuple[str, ...] = ()
     gro: bool = False
+    send_queues: int = 0
 
     def __post_init__(self) -> None:
         if not _name_pattern.fullmatch(self.name) or self.name in (".", ".."):
@@ -93,6 +97,11 @@ class VethSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.queues <= MAX_QUEUES:
             raise InputError(f"{self.queues} queues for {self.title}: use 1 to {MAX_QUEUES}")
+        for end in self.ends:
+            if not 0 <= end.send_queues <= self.queues:
+                raise InputError(
+                    f"{end.name} cannot send on {end.send_queues} queues: {self.title} has {self.queues}"
+                )
         if not MIN_MTU <= self.mtu <= MAX_MTU:
             raise InputError(f"MTU {self.mtu} for {self.title}: use {MIN_MTU} to {MAX_MTU} bytes")
         if self.a.node == self.b.node and self.a.name == self.b.name:

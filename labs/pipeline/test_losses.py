@@ -68,7 +68,7 @@ class TestWrongQueue:
 
     @pytest.fixture
     def topology_spec(self) -> TopologySpec:
-        return PAIR.with_links(queues=2)
+        return PAIR.with_links(queues=2).with_end("gen0", send_queues=1)
 
     @pytest.fixture
     def forwarder_spec(self) -> ForwarderSpec:

@@ -16,7 +16,7 @@ from labs.harness.flood import flood
 from labs.harness.pipeline import start_forwarder
 from labs.harness.topology import CHAIN, PAIR
 from labs.harness.veth import VethPair
-from labs.why.scene import MANY, OURS, Scene
+from labs.why.scene import MANY, OURS, TWO_QUEUES, Scene
 from xdp.program import ProgramSpec
 
 pytestmark = pytest.mark.lab
@@ -156,7 +156,7 @@ def test_fragments_are_not_matched(scene: Scene, faulty: Path) -> None:
 
 
 def test_socket_of_another_queue_in_the_slot(faulty: Path) -> None:
-    with Scene(PAIR.with_links(queues=2)) as scene:
+    with Scene(TWO_QUEUES) as scene:
         program = scene.attach()
         scene.put(program, 0, scene.own_socket(1).fd)
         scene.frames(OURS)
@@ -165,7 +165,7 @@ def test_socket_of_another_queue_in_the_slot(faulty: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["native", "generic"])
 def test_packets_on_a_queue_without_socket(faulty: Path, mode: str) -> None:
-    with Scene(PAIR.with_links(queues=2)) as scene:
+    with Scene(TWO_QUEUES) as scene:
         scene.start(faulty, scene.attach(mode=mode), queue=1)
         scene.frames(OURS)
         assert scene.ask().name == "wrong_queue"

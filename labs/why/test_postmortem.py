@@ -15,7 +15,7 @@ from labs.harness.pipeline import XSKMAP, Pipeline, PipelineSpec
 from labs.harness.postmortem import Postmortem
 from labs.harness.topology import PAIR
 from labs.harness.why.lab import diagnose_pipeline
-from labs.why.scene import OURS
+from labs.why.scene import OURS, TWO_QUEUES
 
 pytestmark = pytest.mark.system
 
@@ -53,10 +53,8 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[Pipeline], None], int, str]] = 
 def test_the_cause_is_told_after_the_traffic(
     options: dict[str, Any], spoil: Callable[[Pipeline], None], packets: int, said: str
 ) -> None:
-    queues = 2 if "queues" in options else 1
-    spec = PipelineSpec(
-        PAIR.with_links(queues=queues), forwarder=ForwarderSpec("dut0", action="drop", **options)
-    )
+    topology = TWO_QUEUES if "queues" in options else PAIR
+    spec = PipelineSpec(topology, forwarder=ForwarderSpec("dut0", action="drop", **options))
     with Pipeline.build(spec) as pipeline:
         spoil(pipeline)
         before = pipeline.count()

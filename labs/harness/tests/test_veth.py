@@ -14,9 +14,11 @@ import pytest
 from labs.harness import veth_end
 from labs.harness.ethtool import Ethtool
 from labs.harness.netns import NetNs
+from labs.harness.packets import datagram
 from labs.harness.veth import VethPair
 from labs.harness.veth_end import OFFLOADS
 from labs.harness.veth_spec import EndSpec, VethSpec
+from xdp.program import Program, ProgramSpec
 from xdp.pyxdp.errors import InputError, KernelError
 
 A = EndSpec("gen", "gen0", "02:00:00:00:00:01", ("192.168.1.10/24",))
@@ -34,6 +36,8 @@ def namespaces() -> Iterator[tuple[NetNs, NetNs]]:
     [
         ({"queues": 0}, "use 1 to 4096"),
         ({"queues": 5000}, "use 1 to 4096"),
+        ({"a": dataclasses.replace(A, send_queues=2)}, "gen0 cannot send on 2 queues"),
+        ({"b": dataclasses.replace(B, send_queues=-1)}, "dut0 cannot send on -1 queues"),
         ({"mtu": 67}, "use 68 to 65535"),
         ({"mtu": 70000}, "use 68 to 65535"),
         ({"b": dataclasses.replace(B, mac=A.mac)}, "give each its own"),
@@ -174,6 +178,31 @@ def test_a_new_pair_takes_frames_at_once() -> None:
             tap.settimeout(1)
             out.send(bytes(range(2, 14)) + b"\x88\xb5" + bytes(46))
             assert len(tap.recv(100)) == 60
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("send_queues", [0, 1])
+def test_what_an_end_sends_is_spread_over_as_many_queues_as_asked(
+    namespaces: tuple[NetNs, NetNs], send_queues: int
+) -> None:
+    gen, dut = namespaces
+    flows = 64
+    spec = VethSpec(dataclasses.replace(A, send_queues=send_queues), B, queues=2)
+    with (
+        VethPair(spec, gen, dut),
+        Program.load(ProgramSpec("xdp_pass")) as program,
+        gen.socket(socket.AF_PACKET, socket.SOCK_RAW) as out,
+        Ethtool(dut) as ethtool,
+    ):
+        with dut.entered():
+            program.attach("dut0")
+        out.bind(("gen0", 0))
+        for port in range(flows):
+            out.send(bytes(datagram(sport=1000 + port)))
+        counted = ethtool.statistics("dut0")
+        arrived = [counted[f"rx_queue_{queue}_xdp_packets"] for queue in (0, 1)]
+    assert sum(arrived) == flows
+    assert (arrived[1] == 0) == (send_queues == 1), arrived
 
 
 @pytest.mark.lab
