@@ -17,6 +17,8 @@ from labs.harness.runs import NAMESPACE_DIRECTORY, new_run_id, run_of
 
 # A killed child is reaped, and its sockets' teardown in the kernel ends, shortly after, not at once.
 PATIENCE_S = 2.0
+# Where `ip netns` keeps all names: it mounts the folder on itself at its first use since the machine started.
+NAMESPACE_MOUNTS = {str(NAMESPACE_DIRECTORY), "/var/run/netns"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ def _mounts() -> list[str]:
     points = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = line.split()[4]
+        if point in NAMESPACE_MOUNTS:
+            continue
         run = run_of(Path(point).name)
         if run is None or _is_own(run):
             points.append(point)
