@@ -17,7 +17,7 @@ from .pyxdp.btf import Btf
 from .pyxdp.errors import InputError, KernelError
 from .pyxdp.kernel import MapType
 from .pyxdp.run import run
-from .xsk_watch import VERDICTS
+from .watch_events import ACTIONS
 from .xskmap_find import xskmaps_of_program
 
 _RUN_TIME = 0  # BPF_STATS_RUN_TIME, enum bpf_stats_type, linux/bpf.h
@@ -137,4 +137,4 @@ def verdict(prog_id: int, packet: bytes, ifindex: int, queue: int) -> str | None
             value = run(fd, packet, context=context).value
     except (InputError, KernelError):
         return None
-    return VERDICTS[value] if value < len(VERDICTS) else str(value)
+    return ACTIONS[value] if value < len(ACTIONS) else str(value)

@@ -21,7 +21,7 @@ from xdp.attachment import Attachment, Mode
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import kernel
 from xdp.pyxdp.errors import InputError, KernelError
-from xdp.tracepoints import DropWatch
+from xdp.watch import DROPS, Watch
 from xdp.xskmap import Reader
 
 if TYPE_CHECKING:
@@ -126,11 +126,11 @@ class Pipeline:
         return self._undo.enter_context(Reader(fd=self.program.map_fd(XSKMAP)))
 
     @functools.cached_property
-    def drop_watch(self) -> DropWatch | None:
+    def drop_watch(self) -> Watch | None:
         """What the kernel drops in these namespaces, from the first `count` on; None if unwatched."""
         inodes = {role: namespace.inode for role, namespace in self.topology.namespaces.items()}
         try:
-            return self._undo.enter_context(DropWatch(inodes))
+            return self._undo.enter_context(Watch(inodes, DROPS))
         except (InputError, KernelError) as error:
             self.unwatched = str(error)
             return None
@@ -173,7 +173,7 @@ class Pipeline:
 
         Links and drivers as `<interface>_<counter>`, the program's classes as `program_…`, the forwarder's as
         `forwarder_…`, and over all sockets in the XSKMAP `xsk_<statistic>` and `xsk_<ring>_level`. What the
-        kernel drops from the first call on as `kernel_<role>_<interface>_<kind>_<reason>`, see `DropWatch`.
+        kernel drops from the first call on as `kernel_<role>_<interface>_<kind>_<reason>`, see `Watch`.
         """
         return self._counters.snapshot()
 

@@ -20,7 +20,7 @@ from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, NodeSpec, TopologySpec
 from labs.harness.traffic import TrafficPlan, TrafficReport
 from xdp.pyxdp.errors import InputError
-from xdp.tracepoints import DropWatch
+from xdp.watch import DROPS, Watch
 
 pytestmark = pytest.mark.lab
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")
@@ -148,7 +148,7 @@ def test_drops_are_told_with_device_and_place(
 
 def test_drops_in_a_namespace_that_is_not_watched_are_not_counted(netns: Callable[[str], NetNs]) -> None:
     mine, others = netns("mine"), netns("others")
-    with DropWatch({"mine": mine.inode}) as watch:
+    with Watch({"mine": mine.inode}, DROPS) as watch:
         for namespace in (mine, others):
             with namespace.entered(), socket.socket(type=socket.SOCK_DGRAM) as out:
                 for _ in range(7):
@@ -157,7 +157,7 @@ def test_drops_in_a_namespace_that_is_not_watched_are_not_counted(netns: Callabl
 
 
 def test_a_closed_watch_counts_no_more_and_says_so(netns: Callable[[str], NetNs]) -> None:
-    watch = DropWatch({"mine": netns("mine").inode})
+    watch = Watch({"mine": netns("mine").inode}, DROPS)
     watch.close()
     watch.close()
     with pytest.raises(InputError, match="closed"):

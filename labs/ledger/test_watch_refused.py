@@ -27,10 +27,10 @@ pytestmark = pytest.mark.lab
 def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a kernel whose lockdown or paranoia forbids tracing."""
 
-    def refuse(_: object) -> None:
+    def refuse(*_: object) -> None:
         raise KernelError("attach to tracepoint", "kfree_skb", errno.EPERM)
 
-    monkeypatch.setattr(module, "DropWatch", refuse)
+    monkeypatch.setattr(module, "Watch", refuse)
 
 
 @pytest.mark.usefixtures("refused")

@@ -27,7 +27,7 @@ from labs.harness.verdict import frame_reasons
 from xdp.attachment import Mode
 from xdp.program import ProgramSpec
 from xdp.pyxdp.errors import InputError
-from xdp.tracepoints import Drop
+from xdp.watch_events import Drop
 from xdp.xskmap_model import XskMap
 
 RECEIVE_DEADLINE_S = 5.0

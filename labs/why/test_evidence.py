@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from labs.harness.flood import flood
 from labs.harness.topology import PAIR
 from labs.harness.why.links import links, nsid
 from labs.harness.why.sample import Sampler
@@ -19,8 +20,9 @@ from labs.why.scene import OURS, Scene, until
 from xdp.program import ProgramSpec
 from xdp.program_facts import counting_runs, program_facts, verdict
 from xdp.pyxdp.errors import InputError
+from xdp.watch import XDP, Watch
+from xdp.watch_events import Event
 from xdp.xsk_sockets import AllSockets
-from xdp.xsk_watch import Event, Watch
 from xdp.xskmap_model import MapEntry
 
 pytestmark = pytest.mark.lab
@@ -41,10 +43,10 @@ class TestWatch:
         own = scene.own_socket(rx_size=8)
         scene.put(program, 0, own.fd)
         own.fill(5)
-        with Watch() as watch:
+        with Watch(None, XDP) as watch:
 
             def mine() -> list[Event]:
-                return [event for event in watch.read() if event.netns == scene.dut.inode]
+                return [event for event in watch.events() if event.netns == scene.dut.inode]
 
             send(scene, 12)
             until(lambda: sum(event.count for event in mine()) == 12, "12 redirects")
@@ -59,8 +61,20 @@ class TestWatch:
             Event("redirect_err", *common, errno.ENOBUFS, count=3),
         }
 
+    def test_frames_that_leave_by_xdp_are_counted_where_they_leave(self, scene: Scene) -> None:
+        scene.attach(ProgramSpec("xdp_drop"))
+        gen0 = scene.gen.interface_index("gen0")
+        with Watch({"gen": scene.gen.inode}, XDP) as watch:
+            flood(scene.gen, "gen0", OURS, 500)
+            out = [event for event in watch.events() if event.kind == "devmap_xmit"]
+        assert {(event.to_netns, event.to_ifindex, event.device) for event in out} == {
+            (scene.gen.inode, gen0, "gen0")
+        }
+        assert sum(event.count for event in out) == 500
+        assert any(event.index == 1 for event in out)
+
     def test_after_close_nothing_is_left(self) -> None:
-        with Watch() as watch:
+        with Watch(None, XDP) as watch:
             pass
         watch.close()
 

@@ -18,7 +18,7 @@ from labs.harness.why.evidence import Evidence
 from labs.harness.why.parts import Device, Map, Moved, Socket
 from labs.harness.why.rules import RULES, diagnose, fired
 from xdp.program_facts import ProgramFacts
-from xdp.xsk_watch import Event
+from xdp.watch_events import Event
 from xdp.xskmap_model import NetNamespace, Owner
 
 each_case = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 from labs.harness.why.evidence import Evidence
 from labs.harness.why.parts import Device, Frame, Link, Map, Moved, Socket
 from xdp.program_facts import ProgramFacts
-from xdp.xsk_watch import Event
+from xdp.watch_events import Event
 from xdp.xskmap_model import NetNamespace, Owner, RingLevel, SocketInfo, Statistics, Umem
 
 GEN, DUT, SINK = 1, 2, 3  # inodes of namespaces

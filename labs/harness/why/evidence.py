@@ -10,7 +10,7 @@ from typing import Any
 
 from labs.harness.why.parts import Device, Frame, Link, Map, Socket
 from xdp.program_facts import ProgramFacts
-from xdp.xsk_watch import Event
+from xdp.watch_events import Event
 
 
 @dataclass(frozen=True)

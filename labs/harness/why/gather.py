@@ -19,7 +19,8 @@ from labs.harness.why.view import Target, View
 from xdp.program_facts import ProgramFacts, counting_runs, program_facts, verdict
 from xdp.pyxdp import kernel
 from xdp.pyxdp.errors import InputError, KernelError
-from xdp.xsk_watch import Event, Watch
+from xdp.watch import XDP, Watch
+from xdp.watch_events import Event
 from xdp.xskmap import SocketInfo, programs_of_map
 from xdp.xskmap_model import INDICES
 
@@ -55,7 +56,7 @@ def gather(
     if seconds is None:
         program = _program(view, target)
     else:
-        with Watch() as watch, counting_runs(), _samplers(view, target) as samplers:
+        with Watch(None, XDP) as watch, counting_runs(), _samplers(view, target) as samplers:
             view.refresh()
             before, sockets_before, program_before = (
                 _counters(view, target),
@@ -63,7 +64,7 @@ def gather(
                 _program(view, target),
             )
             listen(samplers, seconds)
-            events, program = watch.read(), _program(view, target)
+            events, program = watch.events(), _program(view, target)
             packets = [packet for one in samplers for packet in one.packets]
         view.refresh()
         if view.link(target) is None:
