@@ -56,14 +56,9 @@ keys of --json:
               statistics{rx_dropped rx_ring_full rx_invalid_descs
                          rx_fill_ring_empty_descs tx_invalid_descs
                          tx_ring_empty_descs}
-<<<<<<< HEAD
-              owners[]{pid name command}
+              owners[]{pid name command} entries[]{map_id slot}
   null: the running kernel has no such member, or the socket not yet.
   With --watch: one object a line.
-=======
-              owners[]{pid name command} entries[]{map_id slot}
-  null: the running kernel has no such member, or the socket not yet. With --watch: one object a line.
->>>>>>> 49bebe3 (wip)
 
 exit code: 0, or 2 with one line that says what is wrong."""
 
