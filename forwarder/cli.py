@@ -6,13 +6,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from xdp.pyxdp.errors import InputError, KernelError
 
+from .config import blame, format_config, read_config
+from .options import FIELDS, GROUPS, add_options
 from .process import Descriptors, run, write_line
-from .spec import ACTIONS, ForwarderSpec
+from .spec import ForwarderSpec
 
 DESCRIPTION = """\
 Takes packets from queues of one interface through AF_XDP, decides, and sends.
@@ -54,20 +56,8 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor a list like 0,1") from None
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
 def make_parser() -> argparse.ArgumentParser:
-    """The options, with the spec's own defaults."""
-    spec = {name: field.default for name, field in ForwarderSpec.__dataclass_fields__.items()}
+    """All options; those of the spec's fields leave nothing in the namespace unless they are given."""
     parser = _Parser(
         prog="xdplab forward",
         description=DESCRIPTION,
@@ -75,110 +65,71 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("-i", "--interface", required=True, metavar="IF", help="receive on this interface")
-    add(
-        "-q",
-        "--queue",
-        dest="queues",
-        type=_numbers,
-        action="extend",
-        metavar="N[,N]",
-        help="its queues, a thread each (default 0); may be repeated",
+    parser.add_argument(
+        "--config", metavar="FILE", help="read options from this YAML file; options overrule it"
     )
-    add("--action", choices=ACTIONS, help="what to do with packets (default drop)")
-    add("--python", default="", metavar="MODULE:FUNCTION", help="the function; makes the action python")
-    add("--out", default="", metavar="IF", help="the other interface")
-    add("--set-src-mac", default="", metavar="MAC", help="forward: write this source address")
-    add("--set-dst-mac", default="", metavar="MAC", help="forward: write this destination address")
-    add("--respond-mac", default="", metavar="MAC", help="respond: as this address (default the interface's)")
-    add(
-        "--respond-ip",
-        type=_names,
-        action="extend",
-        metavar="IP[,IP]",
-        help="respond: for these addresses (default the interface's)",
+    parser.add_argument(
+        "--print-config", action="store_true", help="write all options as such a file, and end"
     )
+    for title, options in GROUPS.items():
+        group = parser.add_argument_group(title)
+        add_options(group, options)
+        if title in _MORE:
+            _MORE[title](group)
+    return parser
 
-    group = parser.add_argument_group("where packets come from")
+
+def _more_sources(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
-    add("--xskmap", default="", metavar="PIN", help="enter this pinned XSKMAP")
     add("--xskmap-fd", type=int, metavar="N", help="enter the XSKMAP of this inherited descriptor")
+    for binding, what in (("copy", "ask for copy mode"), ("zero-copy", "ask for zero-copy mode, or fail")):
+        add(
+            f"--{binding}",
+            dest="binding",
+            action="store_const",
+            const=binding,
+            default=argparse.SUPPRESS,
+            help=f"{what}; the same as --binding {binding}",
+        )
     add(
         "--mode",
         choices=("auto", "native", "generic"),
         default="auto",
         help="how the XDP program is attached; generic can only be --copy",
     )
-    binding = group.add_mutually_exclusive_group()
-    binding.add_argument("--copy", action="store_true", help="ask for copy mode")
-    binding.add_argument("--zero-copy", action="store_true", help="ask for zero-copy mode, or fail")
 
-    group = parser.add_argument_group("memory and rings")
-    add = group.add_argument
-    for name, what in (
-        ("batch", "most packets moved at once"),
-        ("frames", "frames in each queue's UMEM"),
-        ("frame_size", "bytes a frame, a power of two"),
-        ("headroom", "free bytes in front of each packet, beyond XDP's 256"),
-        ("rx_size", "entries of the RX ring"),
-        ("tx_size", "entries of the TX ring"),
-        ("fill_size", "entries of the fill ring"),
-        ("completion_size", "entries of the completion ring"),
-    ):
-        option = "--" + name.replace("_", "-")
-        add(option, type=int, default=spec[name], metavar="N", help=f"{what} (default {spec[name]})")
-    add("--no-need-wakeup", action="store_true", help="wake the kernel always, not only when it asks")
-    add("--hugepages", action="store_true", help="UMEM on 2 MiB pages (reserve them first)")
-    add(
-        "--cpu",
-        dest="cpus",
-        type=_numbers,
-        action="extend",
-        metavar="N[,N]",
-        help="pin each queue's thread, in order",
-    )
-    add("--check-owners", action="store_true", help="check each frame's one owner at each step (slower)")
 
-    group = parser.add_argument_group("running and reporting")
+def _more_reports(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
-    add("--interval", type=float, default=spec["interval"], metavar="S", help="seconds a line; 0 for none")
-    add("--duration", type=float, default=0.0, metavar="S", help="end after this time (default: a signal)")
     add("--ready-fd", type=int, metavar="N", help='write {"ready": true, …} or {"error": …} here')
     add("--report-fd", type=int, metavar="N", help="write the final JSON here too")
     add("--counters-fd", type=int, metavar="N", help="keep the counters in this memfd, live")
-    add(
-        "--parent-death-signal",
-        action="store_true",
-        help="die (SIGKILL) with the thread of the parent that started us",
-    )
 
-    group = parser.add_argument_group("faults, for tests")
-    add = group.add_argument
-    add("--pause-receive", action="store_true", help="bind, but never take a packet off the RX ring")
-    add("--no-fill", action="store_true", help="bind, but never give the kernel a frame to receive into")
-    return parser
+
+# What belongs to one run or is a shorter way to say a field's value.
+_MORE: dict[str, Callable[[argparse._ActionsContainer], None]] = {
+    "where packets come from": _more_sources,
+    "running and reporting": _more_reports,
+}
 
 
 def _spec(options: argparse.Namespace) -> ForwarderSpec:
-    values = vars(options)
-    binding = "zero-copy" if options.zero_copy else "copy" if options.copy else "auto"
+    settings = read_config(options.config) if options.config else {}
+    given = {name: value for name, value in vars(options).items() if name in FIELDS}
+    fields: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
+    fields |= {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if options.mode == "generic":
-        if options.zero_copy:
+        if fields.get("binding") == "zero-copy":
             raise InputError("--mode generic has no zero-copy: leave --zero-copy out")
-        binding = "copy"
-    action = options.action or ("python" if options.python else "drop")
-    # Most options are called as their fields.
-    fields = {name: values[name] for name in ForwarderSpec.__dataclass_fields__ if name in values}
-    fields |= {
-        "queues": tuple(options.queues or (0,)),
-        "cpus": tuple(options.cpus or ()),
-        "respond_ip": tuple(options.respond_ip or ()),
-        "action": action,
-        "binding": binding,
-        "need_wakeup": not options.no_need_wakeup,
-    }
-    return ForwarderSpec(**fields)
+        fields["binding"] = "copy"
+    if fields.get("python"):
+        fields.setdefault("action", "python")
+    if not fields.get("interface"):
+        raise InputError("name the interface to receive on with --interface; see --help")
+    try:
+        return ForwarderSpec(**fields)
+    except InputError as error:
+        raise blame(error, settings, given) from None
 
 
 def parse(argv: Sequence[str]) -> tuple[ForwarderSpec, Descriptors]:
@@ -188,8 +139,11 @@ def parse(argv: Sequence[str]) -> tuple[ForwarderSpec, Descriptors]:
         InputError: an option that cannot be.
     """
     options = make_parser().parse_args(argv)
-    descriptors = Descriptors(options.xskmap_fd, options.ready_fd, options.report_fd, options.counters_fd)
-    return _spec(options), descriptors
+    return _spec(options), _descriptors(options)
+
+
+def _descriptors(options: argparse.Namespace) -> Descriptors:
+    return Descriptors(options.xskmap_fd, options.ready_fd, options.report_fd, options.counters_fd)
 
 
 def _ready_fd(argv: Sequence[str]) -> int | None:
@@ -209,7 +163,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return run(*parse(argv))
+        options = make_parser().parse_args(argv)
+        spec = _spec(options)
+        if options.print_config:
+            print(format_config(spec), end="")
+            return 0
+        return run(spec, _descriptors(options))
     except (InputError, KernelError) as error:
         print(f"xdplab: {error}", file=sys.stderr)
         _report_error(argv, str(error))

@@ -91,7 +91,7 @@ def refused(results: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("xskmap --dev lo --netns nonsense", "there is no network namespace nonsense"),
         ("xskmap --dev lo", "no XDP program is attached to lo"),
         ("forward -i nonsense0", "no interface named 'nonsense0' in this network namespace"),
-        ("forward", "the following arguments are required: -i/--interface"),
+        ("forward", "name the interface to receive on with --interface"),
         ("forward -i lo -q -1", "queues count from 0"),
         ("forward -i lo -q 0,0", "--queue 0,0: name each queue once"),
         ("forward -i lo -q x", "'x' is no number, nor a list like 0,1"),
