@@ -19,6 +19,7 @@ from .pyxdp import kernel, maps
 from .pyxdp.errors import KernelError
 from .pyxdp.kernel import MapType
 from .xskmap import Reader
+from .xskmap_find import SCRATCH_MAP
 from .xskmap_model import SocketInfo
 
 AF_XDP = 44  # linux/socket.h
@@ -37,10 +38,9 @@ class AllSockets:
     def __init__(self) -> None:
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
-            fd = maps.create(MapType.XSKMAP, "xsk_sockets", 4, 4, MAX_SOCKETS)
+            fd = maps.create(MapType.XSKMAP, SCRATCH_MAP, 4, 4, MAX_SOCKETS)
             undo.callback(os.close, fd)
             info = kernel.map_info(fd)
-            self.map_id = int(info.id)
             slot = 0
             for borrowed in _borrowed_sockets():
                 if slot < MAX_SOCKETS:

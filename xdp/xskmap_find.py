@@ -17,17 +17,35 @@ from .pyxdp.errors import InputError, KernelError
 from .xskmap import needs_root
 
 _Result = TypeVar("_Result")
+# Who looks at all sockets puts them into a map of this name for as long: it feeds nobody.
+SCRATCH_MAP = "xdplab_borrowed"
 _LINK_TRACING = 2  # BPF_LINK_TYPE_TRACING, linux/bpf.h
 
 
 def all_xskmaps() -> list[int]:
-    """Ids of all XSKMAPs of the system, ascending.
+    """Ids of all XSKMAPs of the system, ascending, without those that only serve to look at sockets.
 
     Raises:
         InputError: not root.
     """
     with needs_root():
-        return [number for number in kernel.map_ids() if _type(number) == kernel.MapType.XSKMAP]
+        return [
+            number
+            for number in kernel.map_ids()
+            if _type(number) == kernel.MapType.XSKMAP and not is_scratch(number)
+        ]
+
+
+def is_scratch(map_id: int) -> bool:
+    """Does this map only serve somebody, ourselves or another process, to look at sockets?
+
+    So does one that is gone already.
+    """
+    try:
+        with kernel.map_by_id(map_id) as fd:
+            return bool(kernel.map_info(fd).name == SCRATCH_MAP)
+    except InputError:
+        return True
 
 
 def xskmaps_of_program(prog_id: int) -> list[int]:

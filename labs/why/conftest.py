@@ -11,6 +11,7 @@ import pytest
 
 from labs.harness.topology import PAIR
 from labs.why.scene import Scene
+from xdp.compiler import compile_bpf
 from xdp.program import ProgramSpec
 
 SOURCES = Path(__file__).with_name("src")
@@ -31,22 +32,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_udp(tmp_path_factory: pytest.TempPathFactory) -> ProgramSpec:
     """An XDP program that knows no VLAN."""
     path = tmp_path_factory.mktemp("why") / "plain_udp.o"
-    include = subprocess.run(
-        ["gcc", "-print-multiarch"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    flags = [
-        "-target",
-        "bpf",
-        "-g",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-idirafter",
-        f"/usr/include/{include}",
-    ]
-    subprocess.run(["clang", *flags, "-c", str(SOURCES / "plain_udp.bpf.c"), "-o", str(path)], check=True)
-    return ProgramSpec(str(path))
+    return ProgramSpec(str(compile_bpf(SOURCES / "plain_udp.bpf.c", path)))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from xdp.pyxdp import maps
 
 # All that gen0 sends arrives on queue 0 of dut0.
 TWO_QUEUES = PAIR.with_links(queues=2).with_end("gen0", send_queues=1)
-SECONDS = 0.2  # of watching: some 200 packets
+SECONDS = 0.1  # of watching: some 100 packets
 PAUSE_S = 0.001  # between two packets of the sender
 # A datagram from gen0 to dut0, to the port that `redirect_udp` takes.
 OURS = bytes(

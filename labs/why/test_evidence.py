@@ -23,6 +23,7 @@ from xdp.pyxdp.errors import InputError
 from xdp.watch import XDP, Watch
 from xdp.watch_events import Event
 from xdp.xsk_sockets import AllSockets
+from xdp.xskmap_find import all_xskmaps, is_scratch
 from xdp.xskmap_model import MapEntry
 
 pytestmark = pytest.mark.lab
@@ -122,13 +123,24 @@ class TestSockets:
         lone = scene.own_socket()
         with AllSockets() as found:
             assert lone.inode in found.read()
-            assert {entry.map_id for entry in found.read()[lone.inode].entries or ()} == {found.map_id}
+            (looked, *more) = found.read()[lone.inode].entries or ()
+            assert all(is_scratch(entry.map_id) for entry in (looked, *more))
         for slot in (3, 5):
             scene.put(program, slot, lone.fd)
         map_id = program.maps["xsks_map"].id
         with AllSockets() as found:
             entries = set(found.read()[lone.inode].entries or ())
-        assert entries - {MapEntry(found.map_id, 0)} >= {MapEntry(map_id, 3), MapEntry(map_id, 5)}
+        others = {entry for entry in entries if not is_scratch(entry.map_id)}
+        assert others == {MapEntry(map_id, 3), MapEntry(map_id, 5)}
+
+    def test_a_map_of_somebody_else_who_looks_counts_as_little_as_our_own(self, scene: Scene) -> None:
+        lone = scene.own_socket()
+        with AllSockets(), View() as view:
+            info = view.sockets[lone.inode]
+            assert len(info.entries or ()) >= 2
+            assert view.slots(info) == []
+            scratch = {entry.map_id for entry in info.entries or ()}
+            assert not scratch & set(all_xskmaps())
 
     def test_they_are_not_kept_alive(self, scene: Scene, faulty: Path) -> None:
         process = scene.start(faulty, None)

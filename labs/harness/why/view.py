@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from labs.harness.why.namespaces import Namespaces
 from xdp.pyxdp.errors import InputError, KernelError
 from xdp.xsk_sockets import AllSockets
 from xdp.xskmap import Reader, SocketInfo, XskMap
+from xdp.xskmap_find import is_scratch
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class View:
             self._undo = undo.pop_all()
         self._readers: dict[int, Reader] = {}
         self._ethtool: dict[int, Ethtool] = {}
+        self._scratch = functools.cache(is_scratch)
         self.refresh()
 
     def refresh(self) -> None:
@@ -79,8 +82,8 @@ class View:
             self.sockets.setdefault(info.inode, info)
 
     def slots(self, info: SocketInfo) -> list[tuple[int, int]]:
-        """Map and slot of each entry that holds a socket; our own map is none of them."""
-        return [(one.map_id, one.slot) for one in info.entries or () if one.map_id != self.all_sockets.map_id]
+        """Map and slot of each entry that holds a socket, without maps that only serve to look."""
+        return [(one.map_id, one.slot) for one in info.entries or () if not self._scratch(one.map_id)]
 
     def place(self, inode: int) -> str:
         """How people call a namespace."""
