@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
-from .spec import ACTIONS, BINDINGS, ForwarderSpec
+from .spec import ACTIONS, BINDINGS, LOCKS, ForwarderSpec
 
 FIELDS = ForwarderSpec.__dataclass_fields__
 KINDS = ("str", "int", "float", "bool", "tuple[int, ...]", "tuple[str, ...]")
@@ -74,7 +74,17 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("hugepages", "UMEM on 2 MiB pages (reserve them first)"),
         Option("check_owners", "check each frame's one owner at each step (slower)"),
     ),
-    "the process": (Option("cpus", "pin each queue's thread, in order", "N[,N]", name="cpu"),),
+    "the process": (
+        Option("cpus", "pin each queue's thread, in order", "N[,N]", name="cpu"),
+        Option("priority", "of the queues' threads: fifo:1-99 (real time), nice:-20..19", "PRIORITY"),
+        Option(
+            "lock_memory",
+            "what may not be paged out beside the UMEM: all, or each page from its first use (default none)",
+            choices=LOCKS,
+        ),
+        Option("user", "become this user once all is bound, without any capability", "NAME[:GROUP]"),
+        Option("keep_privileges", "keep all capabilities (default: none is kept once all is bound)"),
+    ),
     "running and reporting": (
         Option("interval", "seconds between two reports; 0 for none", "S"),
         Option("duration", "end after this time (default: a signal)", "S"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xdp.pyxdp import kernel
-from xdp.pyxdp.errors import InputError
+from xdp.pyxdp.errors import InputError, KernelError
 
+from . import locked, privileges, scheduling
 from .loop import BatchLoop
 from .spec import ForwarderSpec
 from .stats import Counters, Meter
@@ -68,7 +70,7 @@ class Forwarder:
     """All queues of one spec in this process, a thread each; the calling thread waits for signals.
 
     Args:
-        spec: what to do.
+        spec: what to do; what it says of the process as such (user, priority, memory) is left to `run`.
         descriptors: where to enter and to report to.
         function: the Python function of the action "python".
 
@@ -82,6 +84,7 @@ class Forwarder:
     ) -> None:
         self.spec = spec
         self._descriptors = descriptors
+        self.process: dict[str, Any] = {}
         self._failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
         self._undo = contextlib.ExitStack()
@@ -106,13 +109,25 @@ class Forwarder:
             os.close(self._stop_fd)
 
     def start(self) -> None:
-        """Starts a thread a queue."""
+        """Starts a thread a queue.
+
+        Raises:
+            KernelError: the kernel gives no more threads.
+        """
         self._started_ns = time.monotonic_ns()
         for place, loop in enumerate(self.loops):
             cpu = self.spec.cpus[place] if self.spec.cpus else None
             thread = threading.Thread(target=self._work, args=(loop, cpu), name=f"queue-{loop.queue}")
+            try:
+                thread.start()
+            except RuntimeError:  # CPython keeps the errno to itself; pthread_create(3) gives EAGAIN
+                self.stop()
+                raise KernelError("start a thread", thread.name, errno.EAGAIN, "see ulimit -u, -l") from None
             self._threads.append(thread)
-            thread.start()
+
+    def priority(self) -> str:
+        """What the kernel says of the first queue's thread, as `--priority` takes it."""
+        return scheduling.of_thread(self._threads[0].native_id or 0)
 
     def _work(self, loop: BatchLoop, cpu: int | None) -> None:
         try:
@@ -131,6 +146,7 @@ class Forwarder:
             "pid": os.getpid(),
             "in_xskmap": bool(self.spec.xskmap) or self._descriptors.xskmap is not None,
             "sockets": self._granted(),
+            "process": self.process,
         }
 
     def _granted(self) -> list[dict[str, Any]]:
@@ -179,6 +195,7 @@ class Forwarder:
             "xdp_statistics": [entry for loop in self.loops for entry in loop.statistics()],
             "frames": _sum_frames(frames),
             "granted": self._granted(),
+            "process": self.process,
             "duration_ns": duration_ns,
             "config": dataclasses.asdict(self.spec),
         }
@@ -191,21 +208,39 @@ class Forwarder:
 def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
     """Runs a forwarder until a signal ends it; returns the exit code (1: a frame was lost by ourselves).
 
+    Unless the spec keeps them, the calling process loses its privileges for good.
+
     Raises:
         InputError: something given cannot be used.
         KernelError: the kernel refused.
         Exception: what the user's Python function raised.
     """
     descriptors.check()
+    user = privileges.find_user(spec.user) if spec.user else None
     # Blocked before any thread exists, so that only sigtimedwait() ever sees them: no handler, no race.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
+        parent = os.getppid()
         if spec.parent_death_signal:
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            _die_with(parent)
         _check_cpus(spec.cpus)
-        forwarder = Forwarder(spec, descriptors, _load_function(spec.python) if spec.python else None)
         try:
-            forwarder.start()
+            forwarder = Forwarder(spec, descriptors, _load_function(spec.python) if spec.python else None)
+        except KernelError as error:
+            raise locked.explained(error, spec) from None
+        try:
+            memory = locked.lock(spec.lock_memory, keep_privileges=spec.keep_privileges)
+            with scheduling.inherited(spec.priority):
+                if not spec.keep_privileges:
+                    privileges.drop(user)
+                if spec.parent_death_signal:
+                    _die_with(parent)  # the kernel forgets it when the user changes
+                forwarder.start()
+            forwarder.process = {
+                **privileges.standing(),
+                "priority": forwarder.priority(),
+                "memory_locked": memory,
+            }
             try:
                 write_line(descriptors.ready, forwarder.ready())
                 forwarder.wait()
@@ -223,6 +258,12 @@ def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
         return 0
     print(f"xdplab: frames are not conserved: {json.dumps(report['frames'])}", file=sys.stderr)
     return 1
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _check_cpus(cpus: tuple[int, ...]) -> None:
@@ -294,6 +335,8 @@ def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:
 def _load_function(name: str) -> BatchFunction:
     import importlib
 
+    # NumPy's OpenBLAS would start threads, which keep the capabilities that we drop in our own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     module_name, _, function_name = name.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does, so that a function beside the user is found

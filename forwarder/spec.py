@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 from xdp.pyxdp.errors import InputError
 
+from . import scheduling
+
 ACTIONS = ("drop", "echo", "forward", "respond", "python")
 BINDINGS = ("auto", "copy", "zero-copy")
+LOCKS = ("none", "all", "on-fault")
 BATCH_MAX = 1024  # LOOP_BATCH_MAX, csrc/loop.h
 RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
 ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
@@ -43,6 +46,10 @@ class ForwarderSpec:
         need_wakeup: wake the kernel only when it asks for it.
         hugepages: UMEM on 2 MiB pages.
         cpus: the CPU of each queue's thread, in the order of `queues`; empty: not pinned.
+        user: become this user (NAME, NAME:GROUP or ids) once all is bound; "" stays who we are.
+        keep_privileges: keep all capabilities; otherwise they are given up for good once all is bound.
+        priority: "fifo:1" to "fifo:99" or "nice:-20" to "nice:19" for the queues' threads; "" for none.
+        lock_memory: "all" of the process's memory, "on-fault" as it is used, or "none" but the UMEM.
         check_owners: keep a table of every frame's owner and report violations.
         interval: seconds between two lines of statistics; 0 prints none.
         duration: seconds to run; 0 for until a signal.
@@ -76,6 +83,10 @@ class ForwarderSpec:
     need_wakeup: bool = True
     hugepages: bool = False
     cpus: tuple[int, ...] = ()
+    user: str = ""
+    keep_privileges: bool = False
+    priority: str = ""
+    lock_memory: str = "none"
     check_owners: bool = False
     interval: float = 1.0
     duration: float = 0.0
@@ -87,6 +98,7 @@ class ForwarderSpec:
         self._check_names()
         self._check_action()
         self._check_sizes()
+        self._check_process()
 
     def _check_names(self) -> None:
         for option, name in (("--interface", self.interface), ("--out", self.out)):
@@ -139,6 +151,16 @@ class ForwarderSpec:
         for option, seconds in (("--interval", self.interval), ("--duration", self.duration)):
             if not (math.isfinite(seconds) and seconds >= 0):
                 raise InputError(f"{option} {seconds}: give seconds, 0 or more")
+
+    def _check_process(self) -> None:
+        if self.user and self.keep_privileges:
+            raise InputError("--user gives privileges up, --keep-privileges keeps them: choose one")
+        if self.user and not re.fullmatch(r"[^:\s]+(:[^:\s]+)?", self.user):
+            raise InputError(f"--user {self.user}: write NAME or NAME:GROUP")
+        if self.priority:
+            scheduling.parse(self.priority)
+        if self.lock_memory not in LOCKS:
+            raise InputError(f"--lock-memory {self.lock_memory}: choose one of {', '.join(LOCKS)}")
 
     def to_argv(
         self,

@@ -35,6 +35,9 @@ specs = st.builds(
     no_fill=st.booleans(),
     pause_receive=st.booleans(),
     parent_death_signal=st.booleans(),
+    user=st.sampled_from(["", "nobody", "1:2"]),
+    priority=st.sampled_from(["", "fifo:1", "nice:-20", "nice:0"]),
+    lock_memory=st.sampled_from(["none", "all", "on-fault"]),
 )
 
 
@@ -49,25 +52,31 @@ def test_every_field_can_be_given_on_the_command_line() -> None:
         "binding": "copy",
         "cpus": (1,),
         "frame_size": 4096,
+        "lock_memory": "all",
         "need_wakeup": False,
         "out": "dut1",
+        "priority": "nice:-10",
         "python": "m:f",
         "queues": (3,),
         "respond_ip": ("10.0.0.1",),
         "respond_mac": "02:00:00:00:00:01",
         "set_dst_mac": "02:00:00:00:00:02",
         "set_src_mac": "02:00:00:00:00:03",
+        "user": "nobody",
         "xskmap": "/pin",
     }
+    alone = {"interface", "keep_privileges"}  # the last forbids a user
     for field in dataclasses.fields(ForwarderSpec):
-        if field.name not in changed and field.name != "interface":
+        if field.name not in changed and field.name not in alone:
             value: Any = field.default
             changed[field.name] = True if value is False else value * 2 if value else 1
     spec = ForwarderSpec("dut0", **changed)
     defaults = dataclasses.asdict(ForwarderSpec("dut0"))
     same = [name for name, value in dataclasses.asdict(spec).items() if value == defaults[name]]
-    assert same == ["interface"]
+    assert set(same) == alone
     assert parse(spec.to_argv())[0] == spec
+    keeping = ForwarderSpec("dut0", keep_privileges=True)
+    assert parse(keeping.to_argv())[0] == keeping
 
 
 def test_descriptors_ride_beside_the_spec() -> None:
@@ -100,6 +109,14 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"frame_size": 3000}, "power of two"),
         ({"frames": 0}, "--frames 0"),
         ({"headroom": 2048}, "less than the frame size"),
+        ({"user": "nobody", "keep_privileges": True}, "choose one"),
+        ({"user": ":"}, "write NAME or NAME:GROUP"),
+        ({"user": "a:b:c"}, "write NAME or NAME:GROUP"),
+        ({"priority": "high"}, "--priority high: write fifo:1 to fifo:99"),
+        ({"priority": "fifo:0"}, "--priority fifo:0: write fifo:1 to fifo:99"),
+        ({"priority": "fifo:100"}, "write fifo:1 to fifo:99"),
+        ({"priority": "nice:-21"}, "nice:-20 to nice:19"),
+        ({"lock_memory": "some"}, "choose one of none, all, on-fault"),
         ({"interval": -1.0}, "--interval -1.0: give seconds, 0 or more"),
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +46,12 @@ def check_books(report: dict[str, Any]) -> dict[str, int]:
     assert counters["tx_packets"] == counters["tx_completed"] + held
     assert counters["owner_violations"] == 0
     return counters
+
+
+def statuses(pid: int) -> list[dict[str, str]]:
+    """/proc's word on each thread of a process."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        lines = (line.partition(":") for line in (thread / "status").read_text().splitlines())
+        found.append({key: value.strip() for key, _, value in lines})
+    return found
