@@ -21,7 +21,7 @@ def environment() -> dict[str, Any]:
     return {
         "kernel": {"release": uname.release, "version": uname.version, "machine": uname.machine},
         "distribution": _os_release(),
-        "cpu": {"model": _cpu_model(), "online": os.cpu_count(), "usable": len(os.sched_getaffinity(0))},
+        "cpu": {"model": cpu_model(), "online": os.cpu_count(), "usable": len(os.sched_getaffinity(0))},
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "page_bytes": os.sysconf("SC_PAGE_SIZE"),
         "python": platform.python_version(),
@@ -42,7 +42,8 @@ def _os_release() -> str:
         return "unknown"
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """What the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

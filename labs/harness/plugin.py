@@ -59,6 +59,7 @@ __all__ = [
 
 MARKERS = (
     "system: as lab, for what takes longer: whole commands and sessions of pytest, signals, clean-up",
+    "vm: boots guests; with `system`: needs QEMU and a kernel from the distribution, else skipped",
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
     "requires(feature, …): skipped with the reason where `xdplab features` says no",
     "leaves(text, …): descriptors, children, devices or mounts with this text may stay (say why beside it)",

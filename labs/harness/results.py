@@ -46,8 +46,8 @@ class ResultFolder:
                 "set XDPLAB_RESULTS to a folder that can be written"
             ) from None
 
-    def write(self, name: str, data: dict[str, Any]) -> Path:
-        """Writes JSON whole or not at all, then points `latest` to this run.
+    def write(self, name: str, data: dict[str, Any], *, latest: bool = True) -> Path:
+        """Writes JSON whole or not at all, then points `latest` to this run unless told not to.
 
         Raises:
             InputError: it cannot be written.
@@ -57,7 +57,8 @@ class ResultFolder:
         try:
             partial.write_text(json.dumps(data, indent=2, sort_keys=False) + "\n")
             partial.replace(target)
-            self._point_latest()
+            if latest:
+                self._point_latest()
         except OSError as error:
             raise InputError(f"the result cannot be written to {target}: {error.strerror}") from error
         return target

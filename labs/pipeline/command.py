@@ -49,9 +49,9 @@ class Command:
                 raise AssertionError(f"ended with {self.finish()} without {pattern!r}: {self.out}{self.err}")
             self.out += chunk.decode(errors="replace")
 
-    def finish(self) -> int:
+    def finish(self, timeout_s: float = PATIENCE_S) -> int:
         """Waits for its end, takes in the rest of its output, and gives the exit code."""
-        out, err = self.process.communicate(timeout=PATIENCE_S)
+        out, err = self.process.communicate(timeout=timeout_s)
         self.out += out or ""
         self.err += err
         return self.process.returncode
@@ -143,10 +143,15 @@ def started(
                 process.send_signal(signal.SIGKILL)
 
 
-def finished(*options: str, before: Sequence[str] = (), results: Path | None = None) -> Command:
+def finished(
+    *options: str,
+    before: Sequence[str] = (),
+    results: Path | None = None,
+    timeout_s: float = PATIENCE_S,
+) -> Command:
     """Runs `xdplab …` to its end."""
     with started(*options, before=before, results=results) as command:
-        command.finish()
+        command.finish(timeout_s)
     return command
 
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""QEMU's command line: pure text, so that it can be looked at without a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from labs.harness.vm.kernels import Kernel
+from labs.harness.vm.spec import NicSpec, VmSpec
+
+PROGRAM = "qemu-system-x86_64"
+PORTS = ("control", "stdout", "stderr")
+"""The guest's channels to us, beside its console; each a virtio-serial port of the name xdplab.<port>."""
+
+# Of the guest's kernel: no predictable names for cards, no mitigations (system calls are slow enough in
+# emulation), no self-tests; a panic ends the machine, as QEMU does not reboot it.
+COMMAND_LINE = (
+    "console=ttyS0 rdinit=/init panic=-1 oops=panic net.ifnames=0 mitigations=off cryptomgr.notests "
+    "random.trust_cpu=on loglevel=5 printk.time=1"
+)
+
+
+def command(
+    spec: VmSpec, kernel: Kernel, *, accel: str, initramfs: str, fds: Mapping[str, int], results: Path | None
+) -> list[str]:
+    """The whole command.
+
+    Args:
+        spec: the machine.
+        kernel: what it boots.
+        accel: "kvm" or "tcg".
+        initramfs: path of the archive.
+        fds: connected sockets, for "console" and for each of `PORTS`.
+        results: the folder that is shared for writing; None for none.
+    """
+    cpu = spec.cpu or ("host" if accel == "kvm" else "max")
+    words = [PROGRAM, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+    words += ["-machine", "q35", "-accel", accel, "-cpu", cpu]
+    words += ["-smp", str(spec.cpus), "-m", f"{spec.memory_mib}M"]
+    words += ["-kernel", str(kernel.image), "-initrd", initramfs]
+    words += ["-append", f"{COMMAND_LINE} {spec.command_line}".strip()]
+    words += ["-chardev", f"socket,id=console,fd={fds['console']}", "-serial", "chardev:console"]
+    words += ["-device", "virtio-serial-pci"]
+    for port in PORTS:
+        words += ["-chardev", f"socket,id={port},fd={fds[port]}"]
+        words += ["-device", f"virtserialport,chardev={port},name=xdplab.{port}"]
+    words += _shared("root", Path("/"), readonly=True)
+    if results is not None:
+        words += _shared("results", results, readonly=False)
+    for place, nic in enumerate(spec.nics):
+        words += _card(place, nic)
+    return words
+
+
+def _shared(tag: str, folder: Path, *, readonly: bool) -> list[str]:
+    path = str(folder).replace(",", ",,")
+    options = ",readonly=on" if readonly else ""
+    # remap: other file systems are mounted below it, and their inode numbers must not collide
+    return [
+        "-fsdev",
+        f"local,id={tag},path={path},security_model=none,multidevs=remap{options}",
+        "-device",
+        f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
+    ]
+
+
+def _card(place: int, nic: NicSpec) -> list[str]:
+    """A card on the hub that all of the guest's cards share; the host's network is not on it."""
+    model = "virtio-net-pci" if nic.model == "virtio" else nic.model
+    options = f"{model},netdev=hub{place},mac={mac(place)},romfile="
+    if nic.model == "virtio":
+        options += ",disable-legacy=on" + (",iommu_platform=on" if nic.iommu else "")
+    return ["-netdev", f"hubport,id=hub{place},hubid=0", "-device", options]
+
+
+def mac(place: int) -> str:
+    """The Ethernet address of the guest's card number `place`."""
+    return f"02:00:00:00:05:{place:02x}"

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A guest runs a command as if it were here, and however it ends, that is told, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labs.harness.vm import kernels, qemu, tools
+from labs.pipeline.command import Command, comes_true, finished, started
+from xdp.pyxdp.errors import InputError
+
+pytestmark = [pytest.mark.system, pytest.mark.vm]
+
+SERIES = "6.12"
+# With emulation, as KVM may be missing, and a guest on both is two guests to wait for.
+RUN = ("vm", "run", "--kernel", SERIES, "--accel", "tcg", "--cpus", "1", "--memory", "768")
+HANG = """
+echo -1 >/proc/sys/kernel/sched_rt_runtime_us
+for one in /sys/kernel/debug/sched/fair_server/cpu*/runtime; do echo 0 >$one; done
+echo hanging
+exec chrt -f 99 sh -c 'while :; do :; done'
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel() -> Iterator[kernels.Kernel]:
+    try:
+        tools.need(qemu.PROGRAM)
+        tools.static_busybox()
+        yield kernels.find(SERIES)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def result(tmp_path: Path) -> dict[str, object]:
+    (folder,) = (tmp_path / "results").glob("*-vm-*")
+    assert (folder / "console.txt").read_text()
+    return dict(json.loads((folder / "vm.json").read_text()))
+
+
+def in_guest(*argv: str, results: Path) -> Command:
+    return finished(*RUN, *argv, results=results, timeout_s=100)
+
+
+def test_a_command_runs_under_the_other_kernel_with_our_files_and_its_exit_code_is_ours(
+    tmp_path: Path, kernel: kernels.Kernel
+) -> None:
+    script = (
+        "uname -r; pwd; echo wrong >&2; echo kept >$XDPLAB_RESULTS/from-guest; "
+        "echo lost >from-guest; python -c 'import sys; print(sys.executable)'; exit 7"
+    )
+    command = in_guest("--", "sh", "-c", script, results=tmp_path / "results")
+    assert command.process.returncode == 7
+    assert command.out.splitlines()[:2] == [kernel.release, str(Path.cwd())]
+    assert command.out.splitlines()[2].startswith(str(Path.cwd() / ".venv"))
+    assert command.err.splitlines()[0] == "wrong"
+    assert "exit code 7" in command.err
+    assert (tmp_path / "results/from-guest").read_text() == "kept\n"
+    assert not Path("from-guest").exists()  # all else that a guest writes stays in the guest
+    assert result(tmp_path)["outcome"] == "ended"
+    assert command.leaves_nothing(1)
+
+
+def test_a_panic_is_reported_with_the_consoles_end(tmp_path: Path) -> None:
+    command = in_guest("--", "sh", "-c", "echo c >/proc/sysrq-trigger", results=tmp_path / "results")
+    assert command.process.returncode == 122
+    assert "Kernel panic - not syncing: sysrq triggered crash" in command.err
+    assert "sysrq_handle_crash" in command.err  # its trace, from the console
+    assert result(tmp_path)["outcome"] == "panic"
+    assert command.leaves_nothing(1)
+
+
+def test_a_guest_that_hangs_is_told_from_a_command_that_takes_its_time(tmp_path: Path) -> None:
+    command = in_guest("--hang", "15", "--", "sh", "-c", HANG, results=tmp_path / "results")
+    assert command.process.returncode == 123
+    assert command.out == "hanging\n"
+    assert "the guest hangs: no sign of life for 15 s" in command.err
+    assert command.leaves_nothing(1)
+
+
+def test_a_command_that_takes_longer_than_it_may_is_ended(tmp_path: Path) -> None:
+    command = in_guest("--timeout", "20", "--hang", "15", "--", "sleep", "600", results=tmp_path / "results")
+    assert command.process.returncode == 124
+    assert "the command had not ended after 20 s" in command.err
+    assert command.leaves_nothing(1)
+
+
+def test_a_guest_that_never_reaches_the_command_has_not_booted(tmp_path: Path) -> None:
+    command = in_guest("--boot-timeout", "1", "--", "true", results=tmp_path / "results")
+    assert command.process.returncode == 121
+    assert "the guest had not booted after 1 s" in command.err
+    assert command.leaves_nothing(1)
+
+
+def test_ctrl_c_ends_the_guest_at_once(tmp_path: Path) -> None:
+    with started(*RUN, "--", "sh", "-c", "echo up; sleep 600", results=tmp_path / "results") as command:
+        command.read_until("up")
+        assert command.left()
+        began = time.monotonic()
+        command.process.send_signal(signal.SIGINT)
+        assert command.finish() == 130
+        assert time.monotonic() - began < 5
+    assert command.err.endswith("xdplab: interrupted; everything was removed\n")
+    assert command.leaves_nothing(1)
+    assert not (tmp_path / "results").exists()
+
+
+def test_not_even_sigkill_leaves_a_guest(tmp_path: Path) -> None:
+    with started(*RUN, "--", "sleep", "600", results=tmp_path / "results") as command:
+        assert comes_true(lambda: bool(command.left()), 20)
+        command.process.kill()
+        command.finish()
+    assert command.leaves_nothing(5)
