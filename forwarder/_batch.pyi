@@ -24,8 +24,8 @@ FORWARD: int
 NOT_MATCHED: int
 """Verdict 3 (and any higher number): dropped, counted as `not_matched`."""
 
-Port = tuple[int, int, int, int, int, bool, bool]
-"""(socket fd, addresses of the ring structs fill, completion, rx, tx; bound with need_wakeup; receives).
+Port = tuple[int, int, int, int, int, bool, bool, bool]
+"""(fd, addresses of the ring structs fill, completion, rx, tx; bound with need_wakeup; receives; busy-polls).
 
 The ring structs are libxdp's (`struct xsk_ring_prod`/`xsk_ring_cons`) and must outlive the loop.
 """
@@ -35,7 +35,8 @@ class Audit(TypedDict):
 
     `pool + fill + rx + tx + completion + kernel_receive + kernel_transmit = frames` where `conserved`.
     `kernel_*` are counted (given minus come back minus what the rings hold), `unseen` is what a walk of
-    pool and rings did not find: the two must agree, with no frame seen twice.
+    pool and rings did not find: the two must agree, with no frame seen twice. That holds at any time;
+    `stable` says that the kernel moved no frame during the walk.
     """
 
     frames: int
@@ -53,12 +54,12 @@ class Audit(TypedDict):
     conserved: bool
 
 class Loop:
-    """One loop over one UMEM and one or two ports that share it.
+    """One loop over one UMEM, or a part of it, and one or two ports that share it.
 
     Args:
-        umem: the UMEM's memory, writable; held until `close`.
-        frame_size: bytes a frame, a power of two; `len(umem) // frame_size` frames begin in the pool.
-        ports: the socket that receives, and at most one other.
+        umem: the whole UMEM's memory, writable; held until `close`.
+        frame_size: bytes a frame; a power of two unless `unaligned`.
+        ports: one socket, or two that are each other's "other interface".
         counters: `len(COUNTERS)` 64-bit values, 8-byte aligned, writable; others may map them.
         batch: most packets taken at once, 1 to BATCH_MAX.
         stop_fd: readable means stop (an eventfd); -1 for none.
@@ -77,6 +78,12 @@ class Loop:
         mac: respond: our address.
         ipv4: respond: our addresses, 4 bytes each, at most 8.
         ipv6: respond: our addresses, 16 bytes each, at most 8.
+        first: where this loop's frames begin in the UMEM, in bytes; a multiple of frame_size.
+        frames: how many they are, all in the pool at first; 0 for all that fit. Loops that share a UMEM
+            have frames of their own, so that none has to wait for another.
+        unaligned: the UMEM was registered with XDP_UMEM_UNALIGNED_CHUNK_FLAG. Addresses in `descriptors` are
+            plain ones (chunk + offset) all the same.
+        multi_buffer: packets may fill several frames (XDP_USE_SG); `decide` sees the first of each.
 
     Raises:
         ValueError: a size, count or name that cannot be.
@@ -103,6 +110,10 @@ class Loop:
         mac: Buffer = b"",
         ipv4: Buffer = b"",
         ipv6: Buffer = b"",
+        first: int = 0,
+        frames: int = 0,
+        unaligned: bool = False,
+        multi_buffer: bool = False,
     ) -> None: ...
     def run(self, max_ms: int) -> Literal["time", "stopped", "interrupted"]:
         """Runs for at most about `max_ms` milliseconds; 0 does one round and fills the fill ring.
@@ -122,7 +133,16 @@ class Loop:
         """Sends what is queued and reaps what completes; returns the frames still on the TX side."""
 
     def audit(self, max_ms: int) -> Audit:
-        """Finds every frame; repeats for `max_ms` milliseconds while packets still move the rings."""
+        """Finds every frame; while packets still move the rings it repeats for up to `max_ms` milliseconds.
+
+        A loop that runs in another thread does it itself, once, between two rounds; it may sleep 100 ms
+        before it notices.
+
+        Raises:
+            ValueError: the loop is closed.
+            RuntimeError: another thread asks already.
+            TimeoutError: the running loop did not answer within `max_ms`, as in a long `decide`.
+        """
 
     @property
     def violation(self) -> str | None:

@@ -27,6 +27,7 @@ REBIND_SECONDS = 0.5  # a queue whose socket was just closed is free only after 
 REBIND_PAUSE = 0.005
 DRAIN_MS = 200
 AUDIT_MS = 100
+AUDIT_RUNNING_MS = 1000  # a sleeping loop notices within 100
 
 
 class BatchLoop:
@@ -152,6 +153,14 @@ class BatchLoop:
     def stop(self) -> None:
         """Makes `run` return; from any thread. A sleeping loop also needs its `stop_fd` written."""
         self._loop.stop()
+
+    def audit(self, max_ms: int = AUDIT_RUNNING_MS) -> _batch.Audit:
+        """Where every frame is, at any time: from any thread, while the loop runs and packets come.
+
+        Raises:
+            TimeoutError: the loop did not come to it within `max_ms` milliseconds.
+        """
+        return self._loop.audit(max_ms)
 
     def settle(self) -> dict[str, Any]:
         """Sends what is queued, within a bound, and says where every frame is; see `_batch.Audit`."""

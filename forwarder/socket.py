@@ -122,7 +122,7 @@ class XskSocket:
             ctypes.addressof(ring)
             for ring in (self._xsk.fill, self._xsk.completion, self._xsk.rx, self._xsk.tx)
         )
-        return (self.fd, fill, completion, rx, tx, self.granted.need_wakeup, receive)
+        return (self.fd, fill, completion, rx, tx, self.granted.need_wakeup, receive, False)
 
     def statistics(self) -> dict[str, int]:
         """XDP_STATISTICS: what the kernel dropped or found wrong, since the socket exists."""

@@ -16,7 +16,7 @@ from . import scheduling
 ACTIONS = ("drop", "echo", "forward", "respond", "python")
 BINDINGS = ("auto", "copy", "zero-copy")
 LOCKS = ("none", "all", "on-fault")
-BATCH_MAX = 1024  # LOOP_BATCH_MAX, csrc/loop.h
+BATCH_MAX = 1024  # csrc/batch.h
 RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
 ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
 NAME_MAX = 15  # IFNAMSIZ - 1

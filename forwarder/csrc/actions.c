@@ -92,7 +92,7 @@ static enum verdict answer_arp(const struct action *action, struct packet *packe
 }
 
 /* Type and code are one word of the sum: the new checksum follows from the old one (RFC 1624). */
-static void set_icmp_type(uint8_t *icmp, uint32_t length, uint8_t type)
+static void set_icmp_type(uint8_t *icmp, uint32_t present, uint8_t type)
 {
 	uint32_t sum = (uint16_t)~packet_get16(icmp + 2);
 
@@ -103,8 +103,9 @@ static void set_icmp_type(uint8_t *icmp, uint32_t length, uint8_t type)
 
 	packet_put16(icmp + 2, checksum);
 	/* Zero is right unless all words are zero, when it must be 0xffff: an echo reply of
-	 * identifier 0, sequence 0 and no payload has such words only. */
-	if (!checksum && !packet_sum(icmp, length, 0))
+	 * identifier 0, sequence 0 and no payload has such words only. Where words follow in other
+	 * frames that are not zero, both zeros are right. */
+	if (!checksum && !packet_sum(icmp, present, 0))
 		packet_put16(icmp + 2, 0xffff);
 }
 
@@ -118,8 +119,8 @@ static enum verdict answer_solicitation(const struct action *action, struct pack
 
 	/* RFC 4861, 7.1.1: hop limit 255 and code 0. Somebody's address detection (source ::) would
 	 * have to be answered to all nodes: not ours to do. */
-	if (length < SOLICITATION_BYTES || ip[7] != 255 || icmp[1] ||
-	    !is_ours(action, packet, icmp + 8) || !memcmp(ip + 8, unspecified, 16))
+	if (length < SOLICITATION_BYTES || length > packet->transport_present || ip[7] != 255 ||
+	    icmp[1] || !is_ours(action, packet, icmp + 8) || !memcmp(ip + 8, unspecified, 16))
 		return VERDICT_NOT_MATCHED;
 	memcpy(ip + 24, ip + 8, 16);
 	memcpy(ip + 8, icmp + 8, 16);
@@ -157,11 +158,11 @@ static enum verdict respond(const struct action *action, struct packet *packet, 
 		count(counters, COUNT_answered_udp, 1);
 	} else if (!is_ipv6 && packet->protocol == PROTOCOL_ICMP &&
 		   packet->transport[0] == ICMP_ECHO && !packet->transport[1]) {
-		set_icmp_type(packet->transport, packet->transport_length, ICMP_ECHO_REPLY);
+		set_icmp_type(packet->transport, packet->transport_present, ICMP_ECHO_REPLY);
 		count(counters, COUNT_answered_icmp, 1);
 	} else if (is_ipv6 && packet->protocol == PROTOCOL_ICMPV6 &&
 		   packet->transport[0] == ICMPV6_ECHO && !packet->transport[1]) {
-		set_icmp_type(packet->transport, packet->transport_length, ICMPV6_ECHO_REPLY);
+		set_icmp_type(packet->transport, packet->transport_present, ICMPV6_ECHO_REPLY);
 		count(counters, COUNT_answered_icmpv6, 1);
 	} else {
 		return VERDICT_NOT_MATCHED;
@@ -172,13 +173,13 @@ static enum verdict respond(const struct action *action, struct packet *packet, 
 }
 
 enum verdict action_apply(const struct action *action, uint8_t *data, uint32_t length,
-			  uint64_t *counters)
+			  uint32_t total, uint64_t *counters)
 {
 	struct packet packet;
 
 	if (action->kind == ACTION_DROP)
 		return VERDICT_DROP;
-	if (!packet_parse(data, length, &packet))
+	if (!packet_parse(data, length, total, &packet))
 		return VERDICT_NOT_MATCHED;
 	switch (action->kind) {
 	case ACTION_ECHO:

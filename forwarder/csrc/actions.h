@@ -44,7 +44,8 @@ struct action {
 	uint8_t ipv6[ACTION_ADDRESSES][16];
 };
 
+/* `length` bytes of the packet lie at `data`, `total` are there in all (frames that follow). */
 enum verdict action_apply(const struct action *action, uint8_t *data, uint32_t length,
-			  uint64_t *counters);
+			  uint32_t total, uint64_t *counters);
 
 #endif

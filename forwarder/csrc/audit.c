@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { FILL, RX, TX, COMPLETION };
+
 struct positions {
 	uint32_t producer[4];
 	uint32_t consumer[4];
@@ -13,23 +15,31 @@ static uint32_t load(const uint32_t *at)
 	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * First where the kernel puts frames, then where it takes them from: a frame that moves meanwhile
+ * is seen in neither ring, so the kernel has it, and never in both.
+ */
 static void read_positions(const struct port *port, struct positions *at)
 {
-	*at = (struct positions){
-		.producer = {load(port->fill->producer), load(port->rx->producer),
-			     load(port->tx->producer), load(port->completion->producer)},
-		.consumer = {load(port->fill->consumer), load(port->rx->consumer),
-			     load(port->tx->consumer), load(port->completion->consumer)},
-	};
+	at->producer[RX] = load(port->rx->producer);
+	at->producer[COMPLETION] = load(port->completion->producer);
+	at->consumer[FILL] = load(port->fill->consumer);
+	at->consumer[TX] = load(port->tx->consumer);
+	at->consumer[RX] = load(port->rx->consumer);
+	at->consumer[COMPLETION] = load(port->completion->consumer);
+	at->producer[FILL] = load(port->fill->producer);
+	at->producer[TX] = load(port->tx->producer);
 }
 
-static void see(const struct frame_pool *pool, uint64_t address, uint8_t *seen, struct audit *audit)
+static void see(const struct frame_pool *pool, uint64_t at, uint8_t *seen, struct audit *audit)
 {
+	uint64_t address = frames_plain(pool, at);
+
 	if (!frames_contain(pool, address)) {
 		audit->invalid++;
 		return;
 	}
-	uint8_t *frame = &seen[address / pool->frame_size];
+	uint8_t *frame = &seen[frames_index(pool, address)];
 
 	if (*frame)
 		audit->duplicates++;
@@ -46,26 +56,29 @@ static void walk_port(const struct frame_pool *pool, const struct port *port,
 	for (int ring = 0; ring < 4; ring++)
 		size[ring] = at->producer[ring] - at->consumer[ring];
 	/* A torn pair of positions must not make the walk run round the ring. */
-	if (size[0] > port->fill->size || size[1] > port->rx->size || size[2] > port->tx->size ||
-	    size[3] > port->completion->size) {
+	if (size[FILL] > port->fill->size || size[RX] > port->rx->size ||
+	    size[TX] > port->tx->size || size[COMPLETION] > port->completion->size) {
 		audit->invalid++;
 		return;
 	}
-	for (uint32_t i = 0; i < size[0]; i++)
-		see(pool, *xsk_ring_prod__fill_addr(port->fill, at->consumer[0] + i), seen, audit);
-	for (uint32_t i = 0; i < size[1]; i++)
-		see(pool, xsk_ring_cons__rx_desc(port->rx, at->consumer[1] + i)->addr, seen, audit);
-	for (uint32_t i = 0; i < size[2]; i++)
-		see(pool, xsk_ring_prod__tx_desc(port->tx, at->consumer[2] + i)->addr, seen, audit);
-	for (uint32_t i = 0; i < size[3]; i++)
-		see(pool, *xsk_ring_cons__comp_addr(port->completion, at->consumer[3] + i), seen,
+	for (uint32_t i = 0; i < size[FILL]; i++)
+		see(pool, *xsk_ring_prod__fill_addr(port->fill, at->consumer[FILL] + i), seen,
 		    audit);
-	audit->fill += size[0];
-	audit->rx += size[1];
-	audit->tx += size[2];
-	audit->completion += size[3];
-	audit->kernel_receive += (int64_t)port->receiving - size[0] - size[1];
-	audit->kernel_transmit += (int64_t)port->transmitting - size[2] - size[3];
+	for (uint32_t i = 0; i < size[RX]; i++)
+		see(pool, xsk_ring_cons__rx_desc(port->rx, at->consumer[RX] + i)->addr, seen,
+		    audit);
+	for (uint32_t i = 0; i < size[TX]; i++)
+		see(pool, xsk_ring_prod__tx_desc(port->tx, at->consumer[TX] + i)->addr, seen,
+		    audit);
+	for (uint32_t i = 0; i < size[COMPLETION]; i++)
+		see(pool, *xsk_ring_cons__comp_addr(port->completion, at->consumer[COMPLETION] + i),
+		    seen, audit);
+	audit->fill += size[FILL];
+	audit->rx += size[RX];
+	audit->tx += size[TX];
+	audit->completion += size[COMPLETION];
+	audit->kernel_receive += (int64_t)port->receiving - size[FILL] - size[RX];
+	audit->kernel_transmit += (int64_t)port->transmitting - size[TX] - size[COMPLETION];
 }
 
 void audit_walk(const struct frame_pool *pool, const struct port *ports, uint32_t port_count,

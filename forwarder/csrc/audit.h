@@ -25,11 +25,14 @@ struct audit {
 	uint32_t unseen;	 /* walked: frames found nowhere, so the kernel's; or leaked */
 	uint32_t duplicates;	 /* walked: found a second time */
 	uint32_t invalid;	 /* walked: addresses outside the UMEM */
-	bool stable;		 /* the rings stood still during the walk */
+	bool stable;		 /* the rings stood still during the walk; sound also if not */
 	bool conserved;
 };
 
-/* `seen` has room for one byte a frame. One walk; the caller repeats it until `stable`. */
+/*
+ * One walk by the thread that owns the ports, while no packet is in hand. The kernel may go on
+ * meanwhile. `seen` has room for one byte a frame.
+ */
 void audit_walk(const struct frame_pool *pool, const struct port *ports, uint32_t port_count,
 		uint8_t *seen, struct audit *audit);
 

@@ -6,6 +6,7 @@
  * What a test may rely on:
  *   rx_packets = dropped + not_matched + tx_ring_full + callback_failed + tx_packets
  *   tx_packets = tx_completed + what the TX side still holds
+ * A packet that fills several frames is one packet, and a descriptor each.
  */
 #ifndef FORWARDER_COUNTERS_H
 #define FORWARDER_COUNTERS_H
@@ -14,6 +15,7 @@
 
 #define FORWARDER_COUNTERS(X)                                                                      \
 	X(rx_packets) /* taken from an RX ring */                                                  \
+	X(rx_descriptors)                                                                          \
 	X(rx_bytes)                                                                                \
 	X(rx_batches)	   /* peeks that gave at least one packet */                               \
 	X(rx_invalid)	   /* RX descriptors that point outside the UMEM: a broken ring */         \
@@ -22,8 +24,9 @@
 	X(tx_ring_full)	   /* had to be dropped: the kernel took nothing off the TX ring */        \
 	X(callback_failed) /* the Python function raised: its batch was dropped */                 \
 	X(tx_packets)	   /* put into a TX ring */                                                \
+	X(tx_descriptors)                                                                          \
 	X(tx_bytes)                                                                                \
-	X(tx_completed) /* came back through a completion ring: sent, or given up */               \
+	X(tx_completed) /* packets whose frames came back: sent, or given up */                    \
 	X(tx_invalid)	/* completions that point outside the UMEM: a broken ring */               \
 	X(tx_kicks)	/* sendto() */                                                             \
 	X(tx_eagain)	/* kernel's TX budget used up, or completion ring full; retried */         \
@@ -31,10 +34,18 @@
 	X(tx_enobufs)                                                                              \
 	X(tx_enetdown)                                                                             \
 	X(tx_enxio)                                                                                \
+	X(tx_enomem)                                                                               \
+	X(tx_einval)                                                                               \
 	X(tx_other)                                                                                \
 	X(fill_produced) /* frames given to the kernel to receive into */                          \
 	X(fill_kicks)	 /* recvfrom() because the fill ring asked to be woken */                  \
-	X(fill_refused)	 /* such a call failed with anything but EAGAIN */                         \
+	X(busy_polls)	 /* recvfrom() that lets the kernel receive, in busy-poll mode */          \
+	X(fill_eagain)	 /* answers to either of these calls */                                    \
+	X(fill_ebusy)                                                                              \
+	X(fill_enobufs)                                                                            \
+	X(fill_enetdown)                                                                           \
+	X(fill_enxio)                                                                              \
+	X(fill_other)                                                                              \
 	X(poll_calls)                                                                              \
 	X(poll_wakeups) /* poll() said that something can be read */                               \
 	X(poll_timeouts)                                                                           \

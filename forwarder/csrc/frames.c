@@ -5,21 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-int frames_init(struct frame_pool *pool, uint32_t frames, uint32_t frame_size, bool check_owners)
+int frames_init(struct frame_pool *pool, const struct frame_layout *layout)
 {
-	memset(pool, 0, sizeof(*pool));
-	pool->free = calloc(frames, sizeof(*pool->free));
-	pool->owners = check_owners ? calloc(frames, 1) : NULL;
-	if (!pool->free || (check_owners && !pool->owners)) {
+	uint32_t n = layout->frames;
+
+	*pool = (struct frame_pool){
+		.frames = n,
+		.first = layout->first,
+		.bytes = (uint64_t)n * layout->frame_size,
+		.frame_size = layout->frame_size,
+		.unaligned = layout->unaligned,
+		.free = calloc(n, sizeof(*pool->free)),
+		.owners = layout->check_owners ? calloc(n, 1) : NULL,
+		.unfinished = layout->chains ? calloc(n, 1) : NULL,
+	};
+	if (!pool->free || (layout->check_owners && !pool->owners) ||
+	    (layout->chains && !pool->unfinished)) {
 		frames_fini(pool);
 		return -ENOMEM;
 	}
-	pool->frames = frames;
-	pool->frame_size = frame_size;
+	if (!(layout->frame_size & (layout->frame_size - 1)))
+		pool->shift = (uint32_t)__builtin_ctz(layout->frame_size);
 	/* Lowest address on top, so that small runs touch few pages. */
-	for (uint32_t i = 0; i < frames; i++)
-		pool->free[i] = (uint64_t)(frames - 1 - i) * frame_size;
-	pool->free_count = frames;
+	for (uint32_t i = 0; i < n; i++)
+		pool->free[i] = layout->first + (uint64_t)(n - 1 - i) * layout->frame_size;
+	pool->free_count = n;
 	return 0;
 }
 
@@ -27,6 +37,7 @@ void frames_fini(struct frame_pool *pool)
 {
 	free(pool->free);
 	free(pool->owners);
+	free(pool->unfinished);
 	memset(pool, 0, sizeof(*pool));
 }
 

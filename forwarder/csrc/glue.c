@@ -24,8 +24,9 @@ static PyObject *batch_act(PyObject *Py_UNUSED(module), PyObject *args, PyObject
 		if (packet.len > UINT16_MAX)
 			PyErr_SetString(PyExc_ValueError, "a packet has at most 65535 bytes");
 		else
-			result = PyLong_FromLong(
-				action_apply(&action, packet.buf, (uint32_t)packet.len, counters));
+			result = PyLong_FromLong(action_apply(&action, packet.buf,
+							      (uint32_t)packet.len,
+							      (uint32_t)packet.len, counters));
 	}
 	release_action(&given);
 	PyBuffer_Release(&packet);
@@ -94,7 +95,7 @@ PyMODINIT_FUNC PyInit__batch(void)
 		return NULL;
 	if (add_object(module, "Loop", PyType_FromSpec(&loop_object_spec)) ||
 	    add_object(module, "COUNTERS", counter_names()) ||
-	    PyModule_AddIntConstant(module, "BATCH_MAX", LOOP_BATCH_MAX) ||
+	    PyModule_AddIntConstant(module, "BATCH_MAX", BATCH_MAX) ||
 	    PyModule_AddIntConstant(module, "DROP", VERDICT_DROP) ||
 	    PyModule_AddIntConstant(module, "BACK", VERDICT_BACK) ||
 	    PyModule_AddIntConstant(module, "FORWARD", VERDICT_FORWARD) ||

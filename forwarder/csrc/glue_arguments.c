@@ -79,17 +79,18 @@ static int parse_ring(PyObject *given, void *to)
 static int parse_port(PyObject *given, struct port *port)
 {
 	PyObject *fill, *completion, *rx, *tx;
-	int need_wakeup, receive;
+	int need_wakeup, receive, busy_poll;
 
 	if (!PyTuple_Check(given)) {
 		PyErr_SetString(PyExc_TypeError, "a port is a tuple");
 		return -1;
 	}
-	if (!PyArg_ParseTuple(given, "iOOOOpp:port", &port->fd, &fill, &completion, &rx, &tx,
-			      &need_wakeup, &receive))
+	if (!PyArg_ParseTuple(given, "iOOOOppp:port", &port->fd, &fill, &completion, &rx, &tx,
+			      &need_wakeup, &receive, &busy_poll))
 		return -1;
 	port->need_wakeup = need_wakeup;
 	port->receive = receive;
+	port->busy_poll = busy_poll;
 	if (parse_ring(fill, &port->fill) || parse_ring(completion, &port->completion) ||
 	    parse_ring(rx, &port->rx) || parse_ring(tx, &port->tx))
 		return -1;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "glue_loop.h"
 
+#include "clock.h"
+
 #define NS_PER_MS 1000000U
 
 static int loop_traverse(LoopObject *self, visitproc visit, void *arg)
@@ -29,6 +31,10 @@ static void loop_dealloc(LoopObject *self)
 
 static struct loop *open_loop(LoopObject *self)
 {
+	while (self->walking) {
+		Py_BEGIN_ALLOW_THREADS clock_nap();
+		Py_END_ALLOW_THREADS
+	}
 	if (!self->loop)
 		PyErr_SetString(PyExc_ValueError, "the loop is closed");
 	else if (self->running)
@@ -77,19 +83,45 @@ static PyObject *loop_drain_method(LoopObject *self, PyObject *args)
 	return PyLong_FromUnsignedLongLong(left);
 }
 
+/* A loop that runs answers itself, between two rounds: its frames are no other thread's to walk. */
+static int ask_or_walk(LoopObject *self, uint64_t max_ns, struct audit *audit)
+{
+	bool answered = true;
+
+	if (self->asking) {
+		PyErr_SetString(PyExc_RuntimeError, "another thread asks already");
+		return -1;
+	}
+	self->asking = 1;
+	if (self->running) {
+		Py_BEGIN_ALLOW_THREADS answered = loop_ask_audit(self->loop, max_ns, audit);
+		Py_END_ALLOW_THREADS
+	} else {
+		self->walking = 1; /* a run that begins now waits */
+		Py_BEGIN_ALLOW_THREADS loop_audit(self->loop, max_ns, audit);
+		Py_END_ALLOW_THREADS self->walking = 0;
+	}
+	self->asking = 0;
+	if (!answered)
+		PyErr_SetString(PyExc_TimeoutError, "the running loop did not answer in time");
+	return answered ? 0 : -1;
+}
+
 static PyObject *loop_audit_method(LoopObject *self, PyObject *args)
 {
 	unsigned int max_ms;
-	struct loop *loop = open_loop(self);
 	struct audit audit;
 
-	if (!loop || !PyArg_ParseTuple(args, "I:audit", &max_ms))
+	if (!PyArg_ParseTuple(args, "I:audit", &max_ms))
 		return NULL;
-	self->running = 1;
-	Py_BEGIN_ALLOW_THREADS loop_audit(loop, (uint64_t)max_ms * NS_PER_MS, &audit);
-	Py_END_ALLOW_THREADS self->running = 0;
+	if (!self->loop) {
+		PyErr_SetString(PyExc_ValueError, "the loop is closed");
+		return NULL;
+	}
+	if (ask_or_walk(self, (uint64_t)max_ms * NS_PER_MS, &audit))
+		return NULL;
 	return Py_BuildValue("{sI sI sI sI sI sI sL sL sI sI sI sO sO}", "frames",
-			     loop->pool.frames, "pool", audit.pool, "fill", audit.fill, "rx",
+			     self->loop->pool.frames, "pool", audit.pool, "fill", audit.fill, "rx",
 			     audit.rx, "tx", audit.tx, "completion", audit.completion,
 			     "kernel_receive", (long long)audit.kernel_receive, "kernel_transmit",
 			     (long long)audit.kernel_transmit, "unseen", audit.unseen, "duplicates",
@@ -108,14 +140,14 @@ static PyObject *loop_violation(LoopObject *self, void *Py_UNUSED(closure))
 
 	return PyUnicode_FromFormat(
 		"frame %llu at %s: expected owner %s (port %d), found %s (port %d)",
-		(unsigned long long)first->address / self->loop->pool.frame_size, first->where,
+		(unsigned long long)frames_index(&self->loop->pool, first->address), first->where,
 		places[first->expected & 3], first->expected >> 4, places[first->found & 3],
 		first->found >> 4);
 }
 
 static PyObject *loop_close_method(LoopObject *self, PyObject *Py_UNUSED(none))
 {
-	if (self->running) {
+	if (self->running || self->asking) {
 		PyErr_SetString(PyExc_RuntimeError, "stop the loop before closing it");
 		return NULL;
 	}

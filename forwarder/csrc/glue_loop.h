@@ -17,6 +17,8 @@ typedef struct {
 	PyObject *decide;      /* NULL: the action decides */
 	PyThreadState *save;   /* of the thread in run(), while the GIL is released */
 	int running;
+	int asking;  /* a thread is in audit() */
+	int walking; /* that thread walks by itself, since none is in run() */
 } LoopObject;
 
 /* Loop(…): checks everything that is given. */

@@ -3,19 +3,19 @@
 #include "glue_loop.h"
 
 /* Called by the loop without the GIL. */
-static int call_decide(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+static int call_decide(void *context, struct batch *batch)
 {
 	LoopObject *self = context;
 
 	/* Python's views are of memory that it owns: they may live longer than the loop. */
-	memcpy(self->descriptors.buf, packets, n * sizeof(*packets));
+	memcpy(self->descriptors.buf, batch->packets, batch->n * sizeof(*batch->packets));
 	PyEval_RestoreThread(self->save);
-	PyObject *result = PyObject_CallFunction(self->decide, "I", n);
+	PyObject *result = PyObject_CallFunction(self->decide, "I", batch->n);
 	int failed = !result;
 	Py_XDECREF(result);
 	self->save = PyEval_SaveThread();
-	memcpy(packets, self->descriptors.buf, n * sizeof(*packets));
-	memcpy(verdicts, self->verdicts.buf, n);
+	memcpy(batch->packets, self->descriptors.buf, batch->n * sizeof(*batch->packets));
+	memcpy(batch->verdicts, self->verdicts.buf, batch->n);
 	return failed ? -1 : 0;
 }
 
@@ -50,18 +50,33 @@ static int check_buffers(LoopObject *self, uint32_t batch, bool decides)
 	return 0;
 }
 
-static int make_pool(LoopObject *self, uint32_t frame_size, bool check_owners)
+/* All frames that fit from `first` on, or the `frames` that are given. */
+static int make_pool(LoopObject *self, struct frame_layout *layout)
 {
 	struct loop *loop = self->loop;
-	size_t frames = frame_size ? (size_t)self->umem.len / frame_size : 0;
+	uint64_t bytes = (uint64_t)self->umem.len;
+	uint32_t size = layout->frame_size;
 
-	if (frame_size & (frame_size - 1) || !frames || frames > UINT32_MAX) {
+	if (!size || (size & (size - 1) && !layout->unaligned)) {
 		PyErr_SetString(PyExc_ValueError,
-				"frame_size must be a power of two within the UMEM");
+				"frame_size must be a power of two, or unaligned");
 		return -1;
 	}
-	loop->seen = PyMem_Malloc(frames);
-	if (!loop->seen || frames_init(&loop->pool, (uint32_t)frames, frame_size, check_owners)) {
+	if (layout->first > bytes || layout->first % size ||
+	    (bytes - layout->first) / size > UINT32_MAX) {
+		PyErr_SetString(PyExc_ValueError, "first must be a frame's start within the UMEM");
+		return -1;
+	}
+	uint32_t room = (uint32_t)((bytes - layout->first) / size);
+
+	if (!layout->frames)
+		layout->frames = room;
+	if (!room || layout->frames > room) {
+		PyErr_SetString(PyExc_ValueError, "the frames must lie within the UMEM");
+		return -1;
+	}
+	loop->seen = PyMem_Malloc(layout->frames);
+	if (!loop->seen || frames_init(&loop->pool, layout)) {
 		PyErr_NoMemory();
 		return -1;
 	}
@@ -71,14 +86,18 @@ static int make_pool(LoopObject *self, uint32_t frame_size, bool check_owners)
 int loop_object_init(LoopObject *self, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {
-		"umem",	   "frame_size", "ports",	    "counters", "batch",       "stop_fd",
-		"no_fill", "no_receive", "check_owners",    "decide",	"descriptors", "verdicts",
-		"action",  "source_mac", "destination_mac", "mac",	"ipv4",	       "ipv6",
-		NULL};
+		"umem",	       "frame_size",   "ports",	     "counters",     "batch",
+		"stop_fd",     "no_fill",      "no_receive", "check_owners", "decide",
+		"descriptors", "verdicts",     "action",     "source_mac",   "destination_mac",
+		"mac",	       "ipv4",	       "ipv6",	     "first",	     "frames",
+		"unaligned",   "multi_buffer", NULL};
 	struct action_arguments action = {.kind = "drop"};
+	struct frame_layout layout = {0};
 	PyObject *ports, *decide = Py_None;
-	unsigned int frame_size, batch = 64;
-	int stop_fd = -1, no_fill = 0, no_receive = 0, check_owners = 0, result = -1;
+	unsigned long long first = 0;
+	unsigned int batch = 64;
+	int stop_fd = -1, no_fill = 0, no_receive = 0, check_owners = 0, unaligned = 0;
+	int multi_buffer = 0, result = -1;
 
 	if (self->loop) {
 		PyErr_SetString(PyExc_RuntimeError, "a Loop is made once");
@@ -90,14 +109,19 @@ int loop_object_init(LoopObject *self, PyObject *args, PyObject *kwargs)
 		return -1;
 	}
 	if (!PyArg_ParseTupleAndKeywords(
-		    args, kwargs, "w*IO!w*|$IipppOw*w*sy*y*y*y*y*:Loop", names, &self->umem,
-		    &frame_size, &PyTuple_Type, &ports, &self->counters, &batch, &stop_fd, &no_fill,
-		    &no_receive, &check_owners, &decide, &self->descriptors, &self->verdicts,
-		    &action.kind, &action.source_mac, &action.destination_mac, &action.mac,
-		    &action.ipv4, &action.ipv6))
+		    args, kwargs, "w*IO!w*|$IipppOw*w*sy*y*y*y*y*KIpp:Loop", names, &self->umem,
+		    &layout.frame_size, &PyTuple_Type, &ports, &self->counters, &batch, &stop_fd,
+		    &no_fill, &no_receive, &check_owners, &decide, &self->descriptors,
+		    &self->verdicts, &action.kind, &action.source_mac, &action.destination_mac,
+		    &action.mac, &action.ipv4, &action.ipv6, &first, &layout.frames, &unaligned,
+		    &multi_buffer))
 		goto out;
-	if (batch < 1 || batch > LOOP_BATCH_MAX) {
-		PyErr_Format(PyExc_ValueError, "batch must be 1 to %d", LOOP_BATCH_MAX);
+	layout.first = first;
+	layout.unaligned = unaligned;
+	layout.check_owners = check_owners;
+	layout.chains = multi_buffer;
+	if (batch < 1 || batch > BATCH_MAX) {
+		PyErr_Format(PyExc_ValueError, "batch must be 1 to %d", BATCH_MAX);
 		goto out;
 	}
 	if (decide != Py_None && !PyCallable_Check(decide)) {
@@ -105,7 +129,7 @@ int loop_object_init(LoopObject *self, PyObject *args, PyObject *kwargs)
 		goto out;
 	}
 	if (check_buffers(self, batch, decide != Py_None) || parse_ports(ports, loop) ||
-	    parse_action(&action, &loop->action) || make_pool(self, frame_size, check_owners))
+	    parse_action(&action, &loop->action) || make_pool(self, &layout))
 		goto out;
 	loop->umem = self->umem.buf;
 	loop->counters = self->counters.buf;

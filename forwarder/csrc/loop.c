@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <time.h>
+
+#include "clock.h"
+#include "verdicts.h"
 
 #define POLL_MAX_MS	    100 /* a lost wakeup costs this, not for ever */
 #define POLL_OUTSTANDING_MS 10	/* while frames wait for completion, which wakes nobody */
@@ -17,14 +19,6 @@
 #define FLUSH_NS    200000  /* at 100,000 packets a second still 20 packets a system call */
 #define GAP_MAX_NS  1000000 /* a long silence must not be remembered for long */
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
-
 void loop_stop(struct loop *loop)
 {
 	__atomic_store_n(&loop->stop, 1, __ATOMIC_RELEASE);
@@ -33,86 +27,6 @@ void loop_stop(struct loop *loop)
 static bool is_stopped(struct loop *loop)
 {
 	return __atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE);
-}
-
-static void drop(struct loop *loop, uint64_t chunk)
-{
-	frames_put(&loop->pool, chunk, FRAME_HAND, "drop");
-}
-
-/* `decide` may have written anything: a packet must still lie in the chunk that it came in. */
-static bool lies_in_chunk(const struct loop *loop, const struct xdp_desc *packet, uint64_t chunk)
-{
-	uint64_t offset = packet->addr - chunk;
-
-	return offset < loop->pool.frame_size && packet->len &&
-	       packet->len <= loop->pool.frame_size - offset;
-}
-
-/* Sends out of one port what `verdict` says of this batch. */
-static void send_verdict(struct loop *loop, uint32_t n, enum verdict verdict, struct port *port)
-{
-	uint32_t chosen = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		if (loop->verdicts[i] == verdict)
-			loop->out[chosen++] = loop->packets[i];
-	if (!chosen)
-		return;
-	uint32_t queued = port_transmit(port, &loop->pool, loop->out, chosen, loop->counters);
-	for (uint32_t i = queued; i < chosen; i++)
-		drop(loop, frames_chunk(&loop->pool, loop->out[i].addr));
-	count(loop->counters, COUNT_tx_ring_full, chosen - queued);
-	if (port_tx_pending(port) >= loop->batch)
-		port_flush(port, &loop->pool, loop->counters);
-}
-
-static void apply_verdicts(struct loop *loop, uint32_t from, uint32_t n)
-{
-	struct port *back = &loop->ports[from];
-	struct port *other = loop->port_count > 1 ? &loop->ports[1 - from] : NULL;
-	uint32_t dropped = 0, not_matched = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint8_t verdict = loop->verdicts[i];
-		bool sends = verdict == VERDICT_BACK || (verdict == VERDICT_FORWARD && other);
-
-		if (sends && lies_in_chunk(loop, &loop->packets[i], loop->chunks[i]))
-			continue;
-		if (verdict == VERDICT_DROP)
-			dropped++;
-		else
-			not_matched++;
-		loop->verdicts[i] = VERDICT_DROP;
-		drop(loop, loop->chunks[i]);
-	}
-	count(loop->counters, COUNT_dropped, dropped);
-	count(loop->counters, COUNT_not_matched, not_matched);
-	send_verdict(loop, n, VERDICT_BACK, back);
-	if (other)
-		send_verdict(loop, n, VERDICT_FORWARD, other);
-}
-
-static int handle_batch(struct loop *loop, uint32_t from, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		loop->chunks[i] = frames_chunk(&loop->pool, loop->packets[i].addr);
-	if (!loop->decide) {
-		for (uint32_t i = 0; i < n; i++)
-			loop->verdicts[i] = (uint8_t)action_apply(
-				&loop->action, loop->umem + loop->packets[i].addr,
-				loop->packets[i].len, loop->counters);
-	} else {
-		count(loop->counters, COUNT_callbacks, 1);
-		if (loop->decide(loop->context, loop->packets, n, loop->verdicts)) {
-			for (uint32_t i = 0; i < n; i++)
-				drop(loop, loop->chunks[i]);
-			count(loop->counters, COUNT_callback_failed, n);
-			return -1;
-		}
-	}
-	apply_verdicts(loop, from, n);
-	return 0;
 }
 
 static void refill(struct loop *loop, struct port *port, uint32_t least)
@@ -129,6 +43,16 @@ static void publish_violations(struct loop *loop)
 	count(loop->counters, COUNT_owner_violations, loop->pool.violation.total - seen);
 }
 
+static uint32_t receive(struct loop *loop, struct port *port)
+{
+	uint32_t n = port_receive(port, &loop->pool, &loop->batch_now, loop->batch, loop->counters);
+
+	if (n || !port->busy_poll)
+		return n;
+	port_busy_poll(port, loop->counters);
+	return port_receive(port, &loop->pool, &loop->batch_now, loop->batch, loop->counters);
+}
+
 int loop_step(struct loop *loop)
 {
 	uint32_t moved = 0;
@@ -140,9 +64,8 @@ int loop_step(struct loop *loop)
 		moved += port_reap(port, &loop->pool, loop->counters);
 		refill(loop, port, loop->batch);
 		if (port->receive && !loop->no_receive)
-			n = port_receive(port, &loop->pool, loop->packets, loop->batch,
-					 loop->counters);
-		if (n && handle_batch(loop, i, n))
+			n = receive(loop, port);
+		if (n && verdicts_handle(loop, i))
 			return -1;
 		moved += n;
 	}
@@ -233,7 +156,7 @@ static bool is_worth_spinning(const struct loop *loop, uint64_t now, struct pace
 
 enum loop_end loop_run(struct loop *loop, uint64_t max_ns)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 	uint64_t deadline = now + max_ns;
 	struct pace pace = {.gap_ns = GAP_MAX_NS,
 			    .at_ns = now,
@@ -244,13 +167,14 @@ enum loop_end loop_run(struct loop *loop, uint64_t max_ns)
 	for (;;) {
 		if (is_stopped(loop))
 			return LOOP_STOPPED;
+		loop_answer_audit(loop);
 		int moved = loop_step(loop);
 		count(loop->counters, COUNT_iterations, 1);
 		if (moved < 0)
 			return LOOP_FAILED;
 		if (moved && ++busy % CLOCK_EVERY)
 			continue;
-		now = now_ns();
+		now = clock_ns();
 		if (!moved) {
 			count(loop->counters, COUNT_idle, 1);
 			bool spins = now < deadline && is_worth_spinning(loop, now, &pace);
@@ -267,16 +191,9 @@ enum loop_end loop_run(struct loop *loop, uint64_t max_ns)
 	}
 }
 
-static void nap(void)
-{
-	const struct timespec pause = {.tv_nsec = 100000};
-
-	nanosleep(&pause, NULL);
-}
-
 uint64_t loop_drain(struct loop *loop, uint64_t max_ns)
 {
-	uint64_t deadline = now_ns() + max_ns;
+	uint64_t deadline = clock_ns() + max_ns;
 
 	for (;;) {
 		uint64_t left = 0;
@@ -286,22 +203,8 @@ uint64_t loop_drain(struct loop *loop, uint64_t max_ns)
 			left += loop->ports[i].transmitting;
 		}
 		publish_violations(loop);
-		if (!left || now_ns() >= deadline)
+		if (!left || clock_ns() >= deadline)
 			return left;
-		nap();
-	}
-}
-
-void loop_audit(struct loop *loop, uint64_t max_ns, struct audit *audit)
-{
-	uint64_t deadline = now_ns() + max_ns;
-
-	for (;;) {
-		audit_walk(&loop->pool, loop->ports, loop->port_count, loop->seen, audit);
-		/* Packets that still arrive move frames under the walk; their rings are full soon.
-		 */
-		if ((audit->stable && audit->conserved) || now_ns() >= deadline)
-			return;
-		nap();
+		clock_nap();
 	}
 }

@@ -12,12 +12,12 @@
 
 #include "actions.h"
 #include "audit.h"
+#include "batch.h"
 #include "counters.h"
 #include "frames.h"
 #include "port.h"
 
-#define LOOP_PORTS     2
-#define LOOP_BATCH_MAX 1024
+#define LOOP_PORTS 2
 
 enum loop_end {
 	LOOP_TIME,	  /* the time given is over */
@@ -27,10 +27,10 @@ enum loop_end {
 };
 
 /*
- * Fills `verdicts` for the `n` packets in `packets` and may change their bytes, length and address
- * within their chunk. Returns 0, or -1 to end the loop; the batch is then dropped.
+ * Fills the batch's verdicts and may change its packets' bytes, length and address within their
+ * chunk. Returns 0, or -1 to end the loop; the batch is then dropped.
  */
-typedef int (*loop_decide)(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts);
+typedef int (*loop_decide)(void *context, struct batch *batch);
 
 struct loop {
 	uint8_t *umem;
@@ -42,15 +42,15 @@ struct loop {
 	loop_decide decide; /* NULL: `action` decides */
 	void *context;
 	uint64_t *counters;
-	int stop_fd;	 /* readable: stop; -1: none */
-	bool no_fill;	 /* fault switch: the kernel is never given a frame */
-	bool no_receive; /* fault switch: the RX ring is never read */
-	int stop;	 /* set by loop_stop() from any thread */
-	uint8_t *seen;	 /* scratch of the audit */
-	struct xdp_desc packets[LOOP_BATCH_MAX];
-	struct xdp_desc out[LOOP_BATCH_MAX];
-	uint64_t chunks[LOOP_BATCH_MAX];
-	uint8_t verdicts[LOOP_BATCH_MAX];
+	int stop_fd;	    /* readable: stop; -1: none */
+	bool no_fill;	    /* fault switch: the kernel is never given a frame */
+	bool no_receive;    /* fault switch: the RX ring is never read */
+	int stop;	    /* set by loop_stop() from any thread */
+	int audit_state;    /* another thread asks, and the loop answers between two rounds */
+	struct audit audit; /* the answer */
+	uint8_t *seen;	    /* scratch of the audit: a byte a frame */
+	struct batch batch_now;
+	struct xdp_desc out[BATCH_MAX];
 };
 
 enum loop_end loop_run(struct loop *loop, uint64_t max_ns);
@@ -66,5 +66,12 @@ uint64_t loop_drain(struct loop *loop, uint64_t max_ns);
 
 /* Walks until the rings stand still and the books agree, or the time is over. */
 void loop_audit(struct loop *loop, uint64_t max_ns, struct audit *audit);
+
+/*
+ * Asks a loop that runs in another thread to walk once between two rounds; false where it did not
+ * come to it in time. One thread may ask at a time.
+ */
+bool loop_ask_audit(struct loop *loop, uint64_t max_ns, struct audit *audit);
+void loop_answer_audit(struct loop *loop);
 
 #endif

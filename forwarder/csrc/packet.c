@@ -21,7 +21,13 @@ static bool has_header(uint8_t protocol, uint32_t length)
 	}
 }
 
-static void parse_ipv4(struct packet *packet, uint32_t room)
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* `room` bytes are here, `all` belong to the packet behind the link's header. */
+static void parse_ipv4(struct packet *packet, uint32_t room, uint32_t all)
 {
 	uint8_t *ip = packet->network;
 
@@ -32,16 +38,19 @@ static void parse_ipv4(struct packet *packet, uint32_t room)
 	/* MF or an offset: a fragment carries no whole datagram, often not even its ports. */
 	bool fragment = packet_get16(ip + 6) & 0x3fff;
 
-	if (header < IPV4_BYTES || total < header || total > room || fragment)
+	if (header < IPV4_BYTES || header > room || total < header || total > all || fragment)
 		return;
-	if (!has_header(ip[9], total - header))
+	uint32_t present = smaller(total, room) - header;
+
+	if (!has_header(ip[9], present))
 		return;
 	packet->protocol = ip[9];
 	packet->transport = ip + header;
 	packet->transport_length = total - header;
+	packet->transport_present = present;
 }
 
-static void parse_ipv6(struct packet *packet, uint32_t room)
+static void parse_ipv6(struct packet *packet, uint32_t room, uint32_t all)
 {
 	uint8_t *ip = packet->network;
 
@@ -51,30 +60,34 @@ static void parse_ipv6(struct packet *packet, uint32_t room)
 	uint8_t next = ip[6];
 	uint8_t *at = ip + IPV6_BYTES;
 
-	if (left > room - IPV6_BYTES)
+	if (left > all - IPV6_BYTES)
 		return;
+	uint32_t present = smaller(left, room - IPV6_BYTES);
+
 	/* A routing header would make the checksum's destination another one than the header's, a
 	 * fragment header announces a part: both end here as "not matched". */
 	for (int i = 0; i < IPV6_HEADERS_MAX; i++) {
 		if (next != IPV6_HOP_BY_HOP && next != IPV6_DESTINATION_OPTIONS)
 			break;
-		if (left < 8)
+		if (present < 8)
 			return;
 		uint32_t bytes = (at[1] + 1U) * 8;
-		if (bytes > left)
+		if (bytes > present)
 			return;
 		next = at[0];
 		at += bytes;
 		left -= bytes;
+		present -= bytes;
 	}
-	if (!has_header(next, left))
+	if (!has_header(next, present))
 		return;
 	packet->protocol = next;
 	packet->transport = at;
 	packet->transport_length = left;
+	packet->transport_present = present;
 }
 
-bool packet_parse(uint8_t *data, uint32_t length, struct packet *packet)
+bool packet_parse(uint8_t *data, uint32_t length, uint32_t total, struct packet *packet)
 {
 	uint32_t at = ETHERNET_BYTES;
 
@@ -92,13 +105,14 @@ bool packet_parse(uint8_t *data, uint32_t length, struct packet *packet)
 	}
 	uint8_t *network = data + at;
 	uint32_t room = length - at;
+	uint32_t all = total - at;
 
 	if (packet->type == TYPE_IPV4) {
 		packet->network = network;
-		parse_ipv4(packet, room);
+		parse_ipv4(packet, room, all);
 	} else if (packet->type == TYPE_IPV6) {
 		packet->network = network;
-		parse_ipv6(packet, room);
+		parse_ipv6(packet, room, all);
 	} else if (packet->type == TYPE_ARP && room >= ARP_BYTES) {
 		packet->network = network;
 	}

@@ -33,16 +33,20 @@ enum {
 
 struct packet {
 	uint8_t *data;
-	uint32_t length;
-	uint16_t type;	    /* EtherType behind the VLAN tags */
-	uint8_t protocol;   /* of IP; 0 where there is none, or a fragment, or no whole header */
-	uint8_t *network;   /* ARP, IPv4 or IPv6 header; NULL where the type is another */
-	uint8_t *transport; /* NULL when protocol is 0 */
-	uint32_t transport_length; /* by the IP header, without Ethernet padding */
+	uint32_t length;  /* of what lies at `data`; a packet of several frames goes on elsewhere */
+	uint16_t type;	  /* EtherType behind the VLAN tags */
+	uint8_t protocol; /* of IP; 0 where there is none, or a fragment, or no whole header */
+	uint8_t *network; /* ARP, IPv4 or IPv6 header; NULL where the type is another */
+	uint8_t *transport;	    /* NULL when protocol is 0 */
+	uint32_t transport_length;  /* by the IP header, without Ethernet padding */
+	uint32_t transport_present; /* of that, what lies at `transport` */
 };
 
-/* Returns false where not even an Ethernet header is there. */
-bool packet_parse(uint8_t *data, uint32_t length, struct packet *packet);
+/*
+ * `length` bytes lie at `data`, the packet has `total` in all. Headers are looked for in the first
+ * `length` only. Returns false where not even an Ethernet header is there.
+ */
+bool packet_parse(uint8_t *data, uint32_t length, uint32_t total, struct packet *packet);
 
 /* Ones' complement sum of 16-bit words (RFC 1071), added to `sum`, not folded. */
 uint32_t packet_sum(const uint8_t *data, uint32_t length, uint32_t sum);

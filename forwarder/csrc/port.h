@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <xdp/xsk.h>
 
+#include "batch.h"
 #include "counters.h"
 #include "frames.h"
 
@@ -19,6 +20,8 @@ struct port {
 	uint8_t number;	  /* index in its loop, part of a frame's owner */
 	bool need_wakeup; /* bound with XDP_USE_NEED_WAKEUP: kick only when the ring's flag asks */
 	bool receive;	  /* frames are filled and packets taken here */
+	bool busy_poll;	  /* SO_PREFER_BUSY_POLL is set: the kernel works when it is called */
+	bool cut;	  /* the rest of a packet too long for a batch is still to be thrown away */
 	struct xsk_ring_prod *fill;
 	struct xsk_ring_cons *completion;
 	struct xsk_ring_cons *rx;
@@ -39,14 +42,24 @@ uint32_t port_fill(struct port *port, struct frame_pool *pool, uint32_t least, u
 /* Wakes the kernel where the fill ring's flag asks for it. */
 void port_kick_fill(struct port *port, uint64_t *counters);
 
-/* Takes at most `max` packets into `packets`; returns how many. */
-uint32_t port_receive(struct port *port, struct frame_pool *pool, struct xdp_desc *packets,
-		      uint32_t max, uint64_t *counters);
+/*
+ * Lets the kernel receive now, in this thread: what a busy-polling socket needs when its RX ring is
+ * empty.
+ */
+void port_busy_poll(struct port *port, uint64_t *counters);
+
+/* Takes at most `max` descriptors of whole packets; returns how many packets. */
+uint32_t port_receive(struct port *port, struct frame_pool *pool, struct batch *batch, uint32_t max,
+		      uint64_t *counters);
 
 /* Takes completed frames back into the pool; returns how many. */
 uint32_t port_reap(struct port *port, struct frame_pool *pool, uint64_t *counters);
 
-/* Queues packets without a system call unless the ring is full; returns how many were queued. */
+/*
+ * Queues packets without a system call unless the ring is full. Each descriptor but a packet's last
+ * has XDP_PKT_CONTD; a packet is queued whole or not at all. Returns how many of the `n`
+ * descriptors were queued.
+ */
 uint32_t port_transmit(struct port *port, struct frame_pool *pool, const struct xdp_desc *packets,
 		       uint32_t n, uint64_t *counters);
 

@@ -4,6 +4,7 @@
  * each case by name; `core_test --list` names them.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,12 +310,12 @@ static void case_forward_without_other_port_is_not_matched(void)
 	check_sound();
 }
 
-static int decide_by_turns(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+static int decide_by_turns(void *context, struct batch *batch)
 {
 	(void)context;
-	for (uint32_t i = 0; i < n; i++) {
-		verdicts[i] = (uint8_t)(i % 5);
-		packets[i].len = 42;
+	for (uint32_t i = 0; i < batch->n; i++) {
+		batch->verdicts[i] = (uint8_t)(i % 5);
+		batch->packets[i].len = 42;
 	}
 	return 0;
 }
@@ -337,11 +338,13 @@ static void case_decisions_by_batch_are_obeyed_and_counted(void)
 	check_sound();
 }
 
-static int decide_wildly(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+static int decide_wildly(void *context, struct batch *batch)
 {
+	struct xdp_desc *packets = batch->packets;
+
 	(void)context;
-	CHECK_EQUAL(n, 5);
-	memset(verdicts, VERDICT_BACK, n);
+	CHECK_EQUAL(batch->n, 5);
+	memset(batch->verdicts, VERDICT_BACK, batch->n);
 	packets[0].addr = (uint64_t)FAKE_FRAMES * FAKE_FRAME_SIZE + 100;
 	packets[1].addr ^= FAKE_FRAME_SIZE;
 	packets[2].len = FAKE_FRAME_SIZE;
@@ -361,9 +364,9 @@ static void case_decision_that_leaves_its_frame_is_not_sent(void)
 	check_sound();
 }
 
-static int decide_not(void *context, struct xdp_desc *packets, uint32_t n, uint8_t *verdicts)
+static int decide_not(void *context, struct batch *batch)
 {
-	(void)context, (void)packets, (void)n, (void)verdicts;
+	(void)context, (void)batch;
 	return -1;
 }
 
@@ -429,6 +432,303 @@ static void case_descriptor_outside_the_umem_is_counted_and_never_touched(void)
 	CHECK(!audit().conserved);
 }
 
+/* --- packets of several frames ---------------------------------------------------------------- */
+
+#define JUMBO 9000
+static uint8_t jumbo[JUMBO];
+
+/* A datagram whose IP and UDP lengths are those of all frames together. */
+static void make_jumbo(void)
+{
+	for (uint32_t i = 0; i < JUMBO; i++)
+		jumbo[i] = (uint8_t)(i * 7 + i / 256);
+	memcpy(jumbo, datagram, sizeof(datagram));
+	jumbo[16] = (JUMBO - 14) >> 8;
+	jumbo[17] = (JUMBO - 14) & 255;
+	jumbo[38] = (JUMBO - 34) >> 8;
+	jumbo[39] = (JUMBO - 34) & 255;
+	fake_frames((struct frame_layout){
+		.frames = FAKE_FRAMES, .frame_size = FAKE_FRAME_SIZE, .chains = true});
+	loop.batch = 16;
+}
+
+static void case_jumbo_packet_is_echoed_whole(void)
+{
+	make_jumbo();
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 100; round++) {
+		CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+		deliver(0, 2);
+		CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+		for (int i = 0; i < 3; i++)
+			loop_step(&loop);
+		loop_run(&loop, 0);
+	}
+	CHECK_EQUAL(COUNT(rx_packets), 400);
+	CHECK_EQUAL(COUNT(rx_descriptors), 100 * (6 + 2 + 6));
+	CHECK_EQUAL(COUNT(rx_bytes), 100 * (2 * JUMBO + 2 * sizeof(datagram)));
+	CHECK_EQUAL(COUNT(tx_packets), 400);
+	CHECK_EQUAL(COUNT(tx_descriptors), 1400);
+	CHECK_EQUAL(COUNT(tx_completed), 400);
+	CHECK_EQUAL(fake.sent_packets, 400);
+	CHECK_EQUAL(fake.packet_bytes, JUMBO);
+	CHECK(!memcmp(fake.packet_sent, datagram + 6, 6));
+	CHECK(!memcmp(fake.packet_sent + 42, jumbo + 42, JUMBO - 42));
+	check_sound();
+}
+
+static void case_chain_across_the_end_of_a_batch_waits_for_the_next(void)
+{
+	make_jumbo();
+	loop.batch = 8;
+	loop_run(&loop, 0);
+	deliver(0, 4);
+	CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_packets), 4);
+	CHECK_EQUAL(audit().rx, 6);
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_packets), 5);
+	CHECK_EQUAL(COUNT(dropped), 5);
+	check_sound();
+}
+
+static void case_chain_longer_than_a_batch_is_thrown_away_whole(void)
+{
+	make_jumbo();
+	loop.batch = 4;
+	loop_run(&loop, 0);
+	CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+	deliver(0, 3);
+	for (int i = 0; i < 4; i++)
+		loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_invalid), 6);
+	CHECK_EQUAL(COUNT(rx_packets), 3);
+	CHECK_EQUAL(COUNT(dropped), 3);
+	check_sound();
+}
+
+static void case_chain_without_its_end_is_left_until_it_is_there(void)
+{
+	struct fake_ring *rx = &fake.ports[0].rx;
+
+	make_jumbo();
+	loop_run(&loop, 0);
+	CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+	rx->producer -= 2;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_packets), 0);
+	CHECK_EQUAL(rx->consumer, 0);
+	rx->producer += 2;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_packets), 1);
+	check_sound();
+}
+
+static void case_chain_with_a_foreign_descriptor_is_refused_whole(void)
+{
+	make_jumbo();
+	loop_run(&loop, 0);
+	CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+	deliver(0, 1);
+	fake.ports[0].rx.descriptors[2].addr = UINT64_MAX - 5;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_invalid), 6);
+	CHECK_EQUAL(COUNT(rx_packets), 1);
+	struct audit seen = audit();
+
+	CHECK_EQUAL(seen.unseen, 1); /* only the frame that the kernel never named */
+	CHECK(!seen.conserved);
+}
+
+static void case_chain_is_sent_whole_or_not_at_all(void)
+{
+	make_jumbo();
+	loop.action.kind = ACTION_ECHO;
+	fake.deaf = true;
+	loop_run(&loop, 0);
+	for (int i = 0; i < 6; i++) {
+		CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+		loop_step(&loop);
+	}
+	/* 32 entries hold five packets of six. */
+	CHECK_EQUAL(COUNT(tx_packets), 5);
+	CHECK_EQUAL(COUNT(tx_descriptors), 30);
+	CHECK_EQUAL(COUNT(tx_ring_full), 1);
+	fake.deaf = false;
+	CHECK_EQUAL(loop_drain(&loop, 1000000), 0);
+	CHECK_EQUAL(fake.sent_packets, 5);
+	check_sound();
+}
+
+static int decide_one_of_three(void *context, struct batch *batch)
+{
+	(void)context;
+	for (uint32_t i = 0; i < batch->n; i++)
+		batch->verdicts[i] = i % 3 == 1 ? VERDICT_FORWARD : i % 3 ? VERDICT_BACK : 0;
+	return 0;
+}
+
+static void case_verdicts_on_chains_move_all_their_frames(void)
+{
+	make_jumbo();
+	loop.batch = 32;
+	loop.decide = decide_one_of_three;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 50; round++) {
+		CHECK(fake_deliver_chain(0, jumbo, 5000, 1792));
+		CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+		deliver(0, 1);
+		loop_step(&loop);
+		loop_run(&loop, 0);
+	}
+	CHECK_EQUAL(COUNT(dropped), 50);
+	CHECK_EQUAL(fake.ports[0].tx.producer, 50);
+	CHECK_EQUAL(fake.ports[1].tx.producer, 300);
+	CHECK_EQUAL(fake.sent_packets, 100);
+	check_sound();
+}
+
+/* --- layouts of frames ------------------------------------------------------------------------ */
+
+static void case_unaligned_frames_of_any_size_are_echoed(void)
+{
+	/* Not from the UMEM's start, and of no power of two. */
+	fake_frames((struct frame_layout){
+		.first = 3000, .frames = 40, .frame_size = 3000, .unaligned = true});
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 200; round++) {
+		deliver(0, 20);
+		for (int i = 0; i < 4; i++)
+			loop_step(&loop);
+		loop_run(&loop, 0);
+	}
+	CHECK_EQUAL(fake.sent, 4000);
+	CHECK_EQUAL(COUNT(tx_completed), 4000);
+	CHECK_EQUAL(COUNT(rx_invalid), 0);
+	CHECK(!memcmp(fake.last_sent, datagram + 6, 6));
+	deliver(0, 5);
+	CHECK_EQUAL(audit().rx, 5);
+	CHECK(audit().conserved);
+	CHECK_EQUAL(loop.pool.violation.total, 0);
+}
+
+static void case_frame_of_another_part_of_the_umem_is_foreign(void)
+{
+	fake_frames((struct frame_layout){
+		.first = 32 * FAKE_FRAME_SIZE, .frames = 32, .frame_size = FAKE_FRAME_SIZE});
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.ports[0].fill.addresses[0], 32 * FAKE_FRAME_SIZE);
+	deliver(0, 1);
+	fake.ports[0].rx.descriptors[0].addr -= FAKE_FRAME_SIZE;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_invalid), 1);
+	CHECK(!audit().conserved);
+}
+
+/* --- two ways, busy polling, audit of a running loop ------------------------------------------ */
+
+static void case_two_receiving_ports_forward_to_each_other(void)
+{
+	loop.action.kind = ACTION_FORWARD;
+	loop_run(&loop, 0);
+	for (int round = 0; round < 200; round++) {
+		deliver(0, 5);
+		deliver(1, 3);
+		loop_step(&loop);
+		loop_run(&loop, 0);
+	}
+	CHECK_EQUAL(fake.ports[1].tx.consumer, 1000);
+	CHECK_EQUAL(fake.ports[0].tx.consumer, 600);
+	CHECK_EQUAL(COUNT(not_matched), 0);
+	check_sound();
+}
+
+static void case_busy_polling_port_asks_the_kernel_when_its_ring_is_empty(void)
+{
+	loop.ports[0].busy_poll = true;
+	loop_run(&loop, 0);
+	fake.recvfrom_calls = 0;
+	counters[COUNT_syscalls] = 0;
+	fake.poll_calls = 0;
+	fake.busy_packet = datagram;
+	fake.busy_length = sizeof(datagram);
+	loop_step(&loop);
+	CHECK_EQUAL(fake.recvfrom_calls, 1);
+	CHECK_EQUAL(COUNT(rx_packets), 1);
+	deliver(0, 3);
+	loop_step(&loop); /* packets are there: no call */
+	CHECK_EQUAL(fake.recvfrom_calls, 1);
+	check_sound();
+}
+
+static void case_each_errno_of_receiving_has_its_counter(void)
+{
+	const int errors[] = {EAGAIN, EBUSY, ENOBUFS, ENETDOWN, ENXIO, EPERM};
+
+	loop.ports[0].busy_poll = true;
+	for (int i = 0; i < 6; i++) {
+		fake.receive_error = errors[i];
+		loop_step(&loop);
+	}
+	CHECK_EQUAL(COUNT(fill_eagain), 1);
+	CHECK_EQUAL(COUNT(fill_ebusy), 1);
+	CHECK_EQUAL(COUNT(fill_enobufs), 1);
+	CHECK_EQUAL(COUNT(fill_enetdown), 1);
+	CHECK_EQUAL(COUNT(fill_enxio), 1);
+	CHECK_EQUAL(COUNT(fill_other), 1);
+	check_sound();
+}
+
+static void *run_until_stopped(void *ended)
+{
+	loop_run(&loop, UINT64_MAX / 2);
+	__atomic_store_n((bool *)ended, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void case_running_loop_says_where_its_frames_are(void)
+{
+	struct audit seen = {0};
+	bool ended = false;
+	pthread_t thread;
+
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	fake_stream(datagram, sizeof(datagram), 3000);
+	CHECK(!pthread_create(&thread, NULL, run_until_stopped, &ended));
+	fake_real_time = true;
+	for (int i = 0; i < 100; i++) {
+		CHECK(loop_ask_audit(&loop, UINT64_MAX / 2, &seen));
+		CHECK(seen.conserved);
+		CHECK_EQUAL(seen.pool + seen.fill + seen.rx + seen.tx + seen.completion +
+				    seen.kernel_receive + seen.kernel_transmit,
+			    FAKE_FRAMES);
+	}
+	loop_stop(&loop);
+	CHECK(!pthread_join(thread, NULL));
+	CHECK(ended);
+	check_sound();
+	CHECK(!loop_ask_audit(&loop, 0,
+			      &seen)); /* nobody runs it: no answer, and no endless wait */
+}
+
+/* A frame that moves while the audit reads is the kernel's, never in two places. */
+static void case_audit_is_sound_while_the_kernel_moves_frames(void)
+{
+	loop_run(&loop, 0);
+	deliver(0, 7);
+	fake_hold(0);
+	struct audit seen;
+
+	audit_walk(&loop.pool, loop.ports, 1, loop.seen, &seen);
+	CHECK_EQUAL(seen.rx, 7);
+	CHECK_EQUAL(seen.kernel_receive, 1);
+	CHECK(seen.conserved);
+}
+
 /* Headers whose fields decide how far the parser goes, so that damage leads it everywhere. */
 #define SEED_BYTES 90
 struct seed {
@@ -466,7 +766,7 @@ static void case_actions_touch_nothing_beyond_a_packets_end(void)
 			packet[(random >> 16) % length] ^= (uint8_t)(random >> 8);
 		}
 		action.kind = ACTION_ECHO + round / 3 % 3;
-		enum verdict verdict = action_apply(&action, packet, length, counters);
+		enum verdict verdict = action_apply(&action, packet, length, length, counters);
 		CHECK(verdict < VERDICTS);
 		free(packet);
 	}
@@ -614,6 +914,20 @@ static const struct {
 	CASE(fault_switches_neither_fill_nor_receive, 1),
 	CASE(frames_that_the_kernel_holds_are_known_as_such, 1),
 	CASE(descriptor_outside_the_umem_is_counted_and_never_touched, 1),
+	CASE(jumbo_packet_is_echoed_whole, 1),
+	CASE(chain_across_the_end_of_a_batch_waits_for_the_next, 1),
+	CASE(chain_longer_than_a_batch_is_thrown_away_whole, 1),
+	CASE(chain_without_its_end_is_left_until_it_is_there, 1),
+	CASE(chain_with_a_foreign_descriptor_is_refused_whole, 1),
+	CASE(chain_is_sent_whole_or_not_at_all, 1),
+	CASE(verdicts_on_chains_move_all_their_frames, 2),
+	CASE(unaligned_frames_of_any_size_are_echoed, 1),
+	CASE(frame_of_another_part_of_the_umem_is_foreign, 1),
+	CASE(two_receiving_ports_forward_to_each_other, 2),
+	CASE(busy_polling_port_asks_the_kernel_when_its_ring_is_empty, 1),
+	CASE(each_errno_of_receiving_has_its_counter, 1),
+	CASE(running_loop_says_where_its_frames_are, 1),
+	CASE(audit_is_sound_while_the_kernel_moves_frames, 1),
 	CASE(actions_touch_nothing_beyond_a_packets_end, 1),
 	CASE(leaked_frame_is_found, 1),
 	CASE(frame_with_two_owners_is_found_at_the_end, 1),

@@ -10,6 +10,7 @@
 #define CLOCK_STEP_NS 500 /* what an idle round of the loop takes */
 
 struct fake_kernel fake;
+_Thread_local bool fake_real_time;
 struct loop loop;
 uint64_t counters[COUNTERS];
 uint8_t umem[FAKE_FRAMES * FAKE_FRAME_SIZE];
@@ -52,7 +53,7 @@ void fake_reset(uint32_t ports)
 	loop.batch = 8;
 	loop.stop_fd = -1;
 	loop.port_count = ports;
-	frames_init(&loop.pool, FAKE_FRAMES, FAKE_FRAME_SIZE, true);
+	fake_frames((struct frame_layout){.frames = FAKE_FRAMES, .frame_size = FAKE_FRAME_SIZE});
 	for (uint32_t i = 0; i < ports; i++) {
 		struct fake_port *port = &fake.ports[i];
 
@@ -70,6 +71,13 @@ void fake_reset(uint32_t ports)
 					      .rx = &port->rx_handle,
 					      .tx = &port->tx_handle};
 	}
+}
+
+void fake_frames(struct frame_layout layout)
+{
+	fake_end();
+	layout.check_owners = true;
+	frames_init(&loop.pool, &layout);
 }
 
 void fake_end(void)
@@ -95,20 +103,24 @@ static void advance(uint64_t until_ns)
 	fake.now_ns = until_ns;
 }
 
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 {
-	(void)clock;
+	if (fake_real_time)
+		return __real_clock_gettime(clock, now);
 	advance(fake.now_ns + CLOCK_STEP_NS);
 	*now = (struct timespec){.tv_sec = (time_t)(fake.now_ns / 1000000000),
 				 .tv_nsec = (long)(fake.now_ns % 1000000000)};
 	return 0;
 }
 
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
 {
-	(void)left;
+	if (fake_real_time)
+		return __real_nanosleep(time, left);
 	advance(fake.now_ns + (uint64_t)time->tv_nsec);
 	return 0;
 }
@@ -118,6 +130,23 @@ static uint64_t take_fill(struct fake_ring *fill)
 	return fill->addresses[fill->consumer++ % FAKE_RING];
 }
 
+/* A ring's address of a plain one, `offset` bytes into its chunk. */
+static uint64_t ring_address(uint64_t chunk, uint32_t offset)
+{
+	if (loop.pool.unaligned)
+		return chunk | (uint64_t)offset << FRAME_OFFSET_SHIFT;
+	return chunk + offset;
+}
+
+static void receive_one(struct fake_port *port, const void *data, uint32_t length, uint32_t options)
+{
+	uint64_t chunk = take_fill(&port->fill);
+
+	memcpy(umem + chunk + FAKE_HEADROOM, data, length);
+	port->rx.descriptors[port->rx.producer++ % FAKE_RING] = (struct xdp_desc){
+		.addr = ring_address(chunk, FAKE_HEADROOM), .len = length, .options = options};
+}
+
 bool fake_deliver(uint32_t number, const void *packet, uint32_t length)
 {
 	struct fake_port *port = &fake.ports[number];
@@ -125,11 +154,24 @@ bool fake_deliver(uint32_t number, const void *packet, uint32_t length)
 	if (port->fill.producer == port->fill.consumer ||
 	    port->rx.producer - port->rx.consumer == FAKE_RING)
 		return false;
-	uint64_t address = take_fill(&port->fill) + FAKE_HEADROOM;
+	receive_one(port, packet, length, 0);
+	return true;
+}
 
-	memcpy(umem + address, packet, length);
-	port->rx.descriptors[port->rx.producer++ % FAKE_RING] =
-		(struct xdp_desc){.addr = address, .len = length};
+bool fake_deliver_chain(uint32_t number, const void *packet, uint32_t length, uint32_t size)
+{
+	struct fake_port *port = &fake.ports[number];
+	uint32_t n = (length - 1) / size + 1;
+
+	if (port->fill.producer - port->fill.consumer < n ||
+	    port->rx.producer - port->rx.consumer + n > FAKE_RING)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		bool is_last = i + 1 == n;
+
+		receive_one(port, (const uint8_t *)packet + i * size,
+			    is_last ? length - i * size : size, is_last ? 0 : XDP_PKT_CONTD);
+	}
 	return true;
 }
 
@@ -155,6 +197,12 @@ static bool send_one(struct fake_port *port, bool lost)
 		if (fake.stream && waited > fake.longest_wait_ns)
 			fake.longest_wait_ns = waited;
 		fake.sent_bytes += sent->len;
+		if (!fake.packet_open)
+			fake.packet_bytes = 0;
+		memcpy(fake.packet_sent + fake.packet_bytes, umem + sent->addr, sent->len);
+		fake.packet_bytes += sent->len;
+		fake.packet_open = sent->options & XDP_PKT_CONTD;
+		fake.sent_packets += !fake.packet_open;
 		memcpy(fake.last_sent, umem + sent->addr, sent->len);
 	}
 	return true;
@@ -195,7 +243,11 @@ ssize_t __wrap_recvfrom(int fd, void *data, size_t length, int flags, struct soc
 {
 	(void)fd, (void)data, (void)length, (void)flags, (void)address, (void)bytes;
 	fake.recvfrom_calls++;
-	return 0;
+	if (fake.busy_packet)
+		fake_deliver(0, fake.busy_packet, fake.busy_length);
+	fake.busy_packet = NULL;
+	errno = fake.receive_error;
+	return fake.receive_error ? -1 : 0;
 }
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);

@@ -43,9 +43,11 @@ struct fake_kernel {
 	uint32_t budget;	 /* descriptors that one sendto takes */
 	bool deaf;		 /* sendto takes nothing and says EAGAIN */
 	int errors[FAKE_ERRORS]; /* what the next calls of sendto return; 0: success */
+	int receive_error;	 /* what recvfrom returns */
 	int poll_error;		 /* what poll returns next */
 	uint32_t errors_used;
 	uint32_t sent; /* descriptors sent in all */
+	uint32_t sent_packets;
 	uint32_t sent_bytes;
 	uint32_t sendto_calls, recvfrom_calls, poll_calls;
 	int last_timeout;
@@ -57,9 +59,17 @@ struct fake_kernel {
 	uint64_t longest_wait_ns; /* of a streamed packet, from its coming to its sending back */
 	uint64_t came_ns[1 << 16];
 	uint8_t last_sent[FAKE_FRAME_SIZE];
+	uint8_t packet_sent[FAKE_FRAMES * FAKE_FRAME_SIZE]; /* the last, of all its descriptors */
+	uint32_t packet_bytes;
+	bool packet_open;	 /* its last descriptor is still to come */
+	const void *busy_packet; /* comes when recvfrom() is called, once */
+	uint32_t busy_length;
 };
 
 extern struct fake_kernel fake;
+
+/* This thread only looks on: the fake's time, in which packets come, is the loop's thread's. */
+extern _Thread_local bool fake_real_time;
 extern struct loop loop;
 extern uint64_t counters[COUNTERS];
 extern uint8_t umem[FAKE_FRAMES * FAKE_FRAME_SIZE];
@@ -68,8 +78,17 @@ extern uint8_t umem[FAKE_FRAMES * FAKE_FRAME_SIZE];
 void fake_reset(uint32_t ports);
 void fake_end(void);
 
+/* Another layout of frames, before the loop runs; owners are always checked. */
+void fake_frames(struct frame_layout layout);
+
 /* The kernel receives a packet: false where the fill ring is empty or the RX ring is full. */
 bool fake_deliver(uint32_t port, const void *packet, uint32_t length);
+
+/*
+ * The same for a packet that fills frames of `size` bytes each, by as many as it takes; false and
+ * nothing done where there is no room for all of it.
+ */
+bool fake_deliver_chain(uint32_t port, const void *packet, uint32_t length, uint32_t size);
 
 /* From now on a packet of `length` bytes comes to port 0 each `gap_ns`, as time goes by. */
 void fake_stream(const void *packet, uint32_t length, uint64_t gap_ns);

@@ -52,7 +52,7 @@ def test_missing_huge_pages_are_named_with_what_to_do() -> None:
         ({"counters": bytearray(8)}, "counters must be"),
         ({"action": "eat"}, "unknown action"),
         ({"ports": ()}, "1 to 2 ports"),
-        ({"ports": ((0, 0, 0, 0, 0, True, True),)}, "must not be 0"),
+        ({"ports": ((0, 0, 0, 0, 0, True, True, False),)}, "must not be 0"),
         ({"decide": print}, "descriptors and verdicts"),
     ],
 )
@@ -60,7 +60,7 @@ def test_loop_refuses_what_cannot_be(changes: dict[str, Any], message: str) -> N
     given = {
         "umem": bytearray(32768),
         "frame_size": 2048,
-        "ports": ((0, 1, 1, 1, 1, True, True),),
+        "ports": ((0, 1, 1, 1, 1, True, True, False),),
         "counters": bytearray(8 * len(_batch.COUNTERS)),
         **changes,
     }
@@ -70,7 +70,7 @@ def test_loop_refuses_what_cannot_be(changes: dict[str, Any], message: str) -> N
 
 def test_closed_loop_says_so_and_lets_the_memory_go() -> None:
     umem = bytearray(32768)
-    loop = _batch.Loop(umem, 2048, ((0, 1, 1, 1, 1, True, True),), bytearray(8 * len(_batch.COUNTERS)))
+    loop = _batch.Loop(umem, 2048, ((0, 1, 1, 1, 1, True, True, False),), bytearray(8 * len(_batch.COUNTERS)))
     with pytest.raises(BufferError):
         umem.clear()
     loop.close()
