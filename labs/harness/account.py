@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from labs.harness.arrived import SEEN, SINK, Arrived
 from labs.harness.ledger import Causes, Fate, Hop, Ledger
-from labs.harness.receiver import ReceivedReport
 
 PASSES = "host_"  # a packet that the program passed ends in the host's stack: fate "host_<class>"
 REDIRECTED = "redirected"
@@ -24,43 +24,6 @@ ERRNO_RING_FULL, ERRNO_NO_FRAME, ERRNO_TOO_LONG = "ENOBUFS", "ENOMEM", "ENOSPC"
 # An skb that ends so was a frame that another counter holds already: refused by a full ring, dropped by XDP,
 # a capture's copy, or at the receiver's full socket.
 DROPPED_BY_XDP, UNSAID, CAPTURE, SOCKET_FULL = "XDP", "NOT_SPECIFIED", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """What came back: datagrams as sent, further copies, damaged ones, dropped at the socket."""
-
-    received: int = 0
-    duplicates: int = 0
-    corrupt: int = 0
-    unexpected: int = 0
-    socket_full: int = 0
-
-    @classmethod
-    def of(cls, report: ReceivedReport) -> Arrived:
-        """From what a receiver found."""
-        return cls(
-            received=report.unique - report.corrupt,
-            duplicates=report.duplicates,
-            corrupt=report.corrupt,
-            unexpected=report.unexpected + report.unstamped,
-            socket_full=report.kernel_drops,
-        )
-
-    def __add__(self, other: Arrived) -> Arrived:
-        """What two receivers found."""
-        return Arrived(
-            self.received + other.received,
-            self.duplicates + other.duplicates,
-            self.corrupt + other.corrupt,
-            self.unexpected + other.unexpected,
-            self.socket_full + other.socket_full,
-        )
-
-    @property
-    def total(self) -> int:
-        """All that reached the socket."""
-        return self.received + self.duplicates + self.corrupt + self.unexpected + self.socket_full
 
 
 @dataclass(frozen=True)
@@ -89,7 +52,7 @@ def account(
     arrived: Arrived,
     route: Route,
     *,
-    delivered: Collection[str] = ("receiver/received",),
+    delivered: Collection[str] = ("receiver/received", "sink/received"),
     host_sent: int = 0,
     retried: int = 0,
     expected: Mapping[str, int] | None = None,
@@ -99,7 +62,7 @@ def account(
     Args:
         sent: frames that the sender put on its device.
         counted: differences over the run, named as by `Pipeline.count`.
-        arrived: what the receiver found; nothing for a forwarder that sends nothing.
+        arrived: what the receiver or the sink found; nothing for a forwarder that sends nothing.
         route: the devices.
         delivered: where frames are meant to end, "hop/fate".
         host_sent: frames that the DUT's own stack sent out of the egress device (answers to ping, say).
@@ -115,7 +78,8 @@ def account(
         *_arrival(counted, route, arrived, forwarder_hops[-1].onward),
     ]
     hops = [_marked(hop, delivered) for hop in hops]
-    return Ledger(sent, tuple(hops), dict(expected or {}), causes=tuple(_causes(counted, route, hops)))
+    causes = [*_causes(counted, route, hops), *_never_came(sent, arrived, hops)]
+    return Ledger(sent, tuple(hops), dict(expected or {}), causes=tuple(causes))
 
 
 def _sender_and_verdict(
@@ -192,18 +156,23 @@ def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list
 
 
 def _arrival(counted: Mapping[str, int], route: Route, arrived: Arrived, back: int) -> list[Hop]:
+    if arrived.by == SINK:  # an XDP program: nothing lies between the device and it
+        return [_hop("egress", back, {}, arrived.total), _hop(arrived.by, arrived.total, arrived.fates(), 0)]
     # What an XDP program drops there is the receiver's to tell: it is one.
     elsewhere = counted[f"{route.egress}_tx_dropped"] + _queues(counted, route.arrival, "xdp_drops")
     dropped = stack_drops(counted, route.arrival, refused=elsewhere)
     dropped.pop(SOCKET_FULL, None)  # the socket counts these itself
-    fates = {
-        "received": arrived.received,
-        "duplicate": arrived.duplicates,
-        "corrupt": arrived.corrupt,
-        "unexpected": arrived.unexpected,
-        "socket_full": arrived.socket_full,
-    }
-    return [_hop("egress", back, dropped, arrived.total), _hop("receiver", arrived.total, fates, 0)]
+    return [_hop("egress", back, dropped, arrived.total), _hop(arrived.by, arrived.total, arrived.fates(), 0)]
+
+
+def _never_came(sent: int, arrived: Arrived, hops: Collection[Hop]) -> list[Causes]:
+    """By the sink's own list of numbers: those not in it are the frames that the hops lost, in all."""
+    if arrived.never is None or arrived.expected != sent:
+        return []
+    others = [f"{hop.name}/{fate.name}" for hop in hops for fate in hop.fates]
+    lost = tuple(path for path in others if path not in [f"{SINK}/{name}" for name in SEEN])
+    named = {"NEVER_CAME": arrived.never, "CAME_DAMAGED": arrived.damaged}
+    return [Causes(lost, {why: count for why, count in named.items() if count}, witness="the sink")]
 
 
 def _causes(counted: Mapping[str, int], route: Route, hops: Collection[Hop]) -> list[Causes]:

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from labs.harness.account import Arrived, account
+from labs.harness.account import account
+from labs.harness.arrived import SINK, Arrived
 from labs.harness.counters import Snapshot
 from labs.harness.ledger import Ledger, LedgerError
+from labs.harness.netns import NetNs
 from labs.harness.pipeline import Pipeline
 from labs.harness.receiver import ReceivedReport, Receiver
+from labs.harness.sink import Sink, SinkSpec
+from labs.harness.sink_report import SinkReport
 from labs.harness.traffic import TrafficReport
 
 
@@ -30,6 +35,11 @@ class Closing:
         self._sent = self._retried = 0
         self._arrived = Arrived()
 
+    @property
+    def arrival(self) -> str:
+        """The last device of the pipeline."""
+        return self._pipeline.route.arrival
+
     def add_sent(self, role: str, report: TrafficReport) -> None:
         """Traffic that was sent from a role; only the sender's goes into the pipeline."""
         if role == self._sender:
@@ -38,8 +48,17 @@ class Closing:
 
     def add_received(self, role: str, report: ReceivedReport) -> None:
         """What a socket of a role received; only at the end of the pipeline it is what came through."""
-        if role == self._arrival:
+        if role == self._arrival and self._arrived.by != SINK:
             self._arrived += Arrived.of(report)
+
+    def add_verified(self, interface: str, report: SinkReport) -> None:
+        """What a sink found in all; behind one at the end of the pipeline no socket tells more."""
+        if interface == self.arrival:
+            self._arrived = Arrived.of(report)
+
+    def settle(self) -> None:
+        """Waits until frames under way have arrived."""
+        self._pipeline.counted_since(self._before)
 
     def owner_violations(self) -> int:
         """What the forwarder found if it checks each frame's owner; two owners balance every counter."""
@@ -69,6 +88,25 @@ class RecordedReceiver(Receiver):
         if self._closing is not None:
             self._closing.add_received(self._role, report)
         return report
+
+
+class RecordedSink(Sink):
+    """A sink whose findings are kept for the closing account when it is closed."""
+
+    def __init__(
+        self, closing: Closing | None, namespace: NetNs, interface: str, spec: SinkSpec, *, queues: int
+    ) -> None:
+        super().__init__(namespace, interface, spec, queues=queues)
+        self._closing = closing
+
+    def close(self) -> None:
+        """Keeps what was found, detaches and unloads. Idempotent."""
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            with contextlib.suppress(TimeoutError):  # the account says it, if the test did not fail already
+                closing.settle()
+            closing.add_verified(self.interface, self.report())
+        super().close()
 
 
 def check(ledgers: Iterable[Ledger], stated: Mapping[str, int]) -> None:

@@ -1,34 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""The fixtures: small, named by nouns, each built on the one before it.
+"""The fixtures for what stands: small, named by nouns, each built on the one before it.
 
 A test asks for what it needs; it overrides a spec (`topology_spec`, `program_spec`, `xdp_mode`,
 `forwarder_spec`) in its own module or class to get another network, program or forwarder.
-All are made anew for each test.
+All are made anew for each test. Those for what is sent and received are in `fixtures_traffic`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from forwarder.spec import ForwarderSpec
-from labs.harness.account import Arrived, account
 from labs.harness.capture import Capture
-from labs.harness.closing import Closing, RecordedReceiver, check, stated_losses
 from labs.harness.counters import Snapshot
 from labs.harness.forwarder_process import ForwarderProcess
-from labs.harness.ledger import Ledger, LedgerError
 from labs.harness.netns import NetNs
 from labs.harness.pipeline import Pipeline, PipelineSpec, attach, start_forwarder
-from labs.harness.postmortem import FAILED, POSTMORTEM, Postmortem
+from labs.harness.postmortem import POSTMORTEM, Postmortem
 from labs.harness.process import Process
-from labs.harness.receiver import ReceivedReport, Receiver
 from labs.harness.runs import new_run_id
 from labs.harness.topology import PAIR, Topology, TopologySpec
-from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 from labs.harness.veth import VethPair
 from labs.harness.veth_spec import VethSpec
 from xdp.attachment import Attachment, Mode
@@ -153,102 +147,3 @@ def xskmap(pipeline: Pipeline) -> Callable[[], XskMap]:
 def counters(pipeline: Pipeline) -> Snapshot:
     """All counters as they were before the test's traffic; see `Pipeline.counted_since`."""
     return pipeline.count()
-
-
-@pytest.fixture
-def closing(request: pytest.FixtureRequest) -> Iterator[Closing | None]:
-    """The account at the end of a test that sends through a pipeline: unaccounted frames fail it.
-
-    The accounts that the test made itself are held to the same; if it made none, one is made of all that
-    `traffic` sent and `receiver` received. `@pytest.mark.loses("hop/fate", frames)` states a loss that must
-    be in it, `@pytest.mark.unbalanced("why")` says that it cannot balance.
-    """
-    if "pipeline" not in request.fixturenames:
-        yield None
-        return
-    pipeline: Pipeline = request.getfixturevalue("pipeline")
-    postmortem: Postmortem = request.getfixturevalue("postmortem")
-    kept = Closing(pipeline, request.getfixturevalue("counters"))
-    yield kept
-    if request.node.stash.get(FAILED, False) or request.node.get_closest_marker("unbalanced"):
-        return
-    if kept.owner_violations():
-        pytest.fail(
-            f"{kept.owner_violations()} times a frame had another owner than it should", pytrace=False
-        )
-    stated = stated_losses(request.node.iter_markers("loses"))
-    if not postmortem.ledgers:
-        postmortem.ledgers.append(kept.ledger())
-    try:
-        check(postmortem.ledgers, stated)
-    except LedgerError as error:
-        problem = str(error)
-    else:
-        return
-    pytest.fail(f"the account at the end of this lab: {problem}", pytrace=False)
-
-
-@pytest.fixture
-def traffic(topology: Topology, closing: Closing | None) -> Callable[..., TrafficReport]:
-    """Sends: `traffic(plan)` out of gen0, or `traffic(plan, "sink")` out of that role's device."""
-
-    def send(plan: TrafficPlan | Traffic, role: str = "gen") -> TrafficReport:
-        built = plan if isinstance(plan, Traffic) else Traffic(plan)
-        report = built.send(topology[role], f"{role}0")
-        if closing is not None:
-            closing.add_sent(role, report)
-        return report
-
-    return send
-
-
-@pytest.fixture
-def receiver(topology: Topology, closing: Closing | None) -> Iterator[Callable[..., Receiver]]:
-    """Opens real UDP sockets: `receiver("gen", 40000)`."""
-    with contextlib.ExitStack() as undo:
-
-        def bind(role: str, port: int, address: str = "") -> Receiver:
-            return undo.enter_context(RecordedReceiver(closing, topology[role], port, address))
-
-        yield bind
-
-
-@pytest.fixture
-def capture(topology: Topology, postmortem: Postmortem) -> Iterator[Callable[[str], Capture]]:
-    """Captures a device's packets, kept as a pcap if the test fails: `capture("dut0")`."""
-    with contextlib.ExitStack() as undo:
-
-        def start(interface: str) -> Capture:
-            started = undo.enter_context(Capture(topology.namespace_of(interface), interface))
-            postmortem.captures.append(started)
-            return started
-
-        yield start
-
-
-@pytest.fixture
-def ledger(pipeline: Pipeline, counters: Snapshot, postmortem: Postmortem) -> Callable[..., Ledger]:
-    """Makes the account of what happened since the test began: `ledger(sent, received).check()`.
-
-    `expected` names the losses that are part of the test; options are those of `account`.
-    """
-
-    def make(
-        sent: TrafficReport | int,
-        received: ReceivedReport | Arrived | None = None,
-        expected: Mapping[str, int] | None = None,
-        **options: Any,
-    ) -> Ledger:
-        made = account(
-            sent if isinstance(sent, int) else sent.sent,
-            pipeline.counted_since(counters),
-            received if isinstance(received, Arrived) else Arrived.of(received) if received else Arrived(),
-            pipeline.route,
-            retried=0 if isinstance(sent, int) else sent.retries,
-            expected=expected,
-            **options,
-        )
-        postmortem.ledgers.append(made)
-        return made
-
-    return make

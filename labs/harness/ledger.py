@@ -83,12 +83,14 @@ class Causes:
         reasons: name → frames.
         exact: the reasons must add up to the fates; if false they only inform.
         missed: frames that the witness may have overlooked: it may name that many fewer.
+        witness: who says so.
     """
 
     fates: tuple[str, ...]
     reasons: Mapping[str, int]
     exact: bool = True
     missed: int = 0
+    witness: str = "the kernel"
 
     def __post_init__(self) -> None:
         if not self.fates:
@@ -111,17 +113,19 @@ class Break:
         missing: frames: positive if they vanished there, negative if they appeared.
         frame_class: the class whose sum breaks, or "".
         named: frames for which the witness named a reason; None where no witness was asked.
+        witness: who it is.
     """
 
     place: str
     missing: int
     frame_class: str = ""
     named: int | None = None
+    witness: str = "the kernel"
 
     def __str__(self) -> str:
         if self.named is not None:
             counted = self.named + self.missing
-            return f"{counted} frames counted at {self.place}, {self.named} named by the kernel"
+            return f"{counted} frames counted at {self.place}, {self.named} named by {self.witness}"
         frames = "1 frame" if abs(self.missing) == 1 else f"{abs(self.missing)} frames"
         of_class = f" of class {self.frame_class}" if self.frame_class else ""
         return f"{frames}{of_class} {'unaccounted for' if self.missing > 0 else 'too many'} at {self.place}"
@@ -201,7 +205,8 @@ class Ledger:
         for causes in self.causes:
             missing = sum(fates[path] for path in causes.fates) - causes.named
             if causes.exact and not 0 <= missing <= causes.missed:
-                found.append(Break(" + ".join(causes.fates), missing, named=causes.named))
+                place = " + ".join(path for path in causes.fates if fates[path]) or causes.fates[-1]
+                found.append(Break(place, missing, named=causes.named, witness=causes.witness))
         return tuple(item for item in found if item.missing)
 
     @property
@@ -337,6 +342,7 @@ class Ledger:
                     "reasons": dict(causes.reasons),
                     "exact": causes.exact,
                     "missed": causes.missed,
+                    "witness": causes.witness,
                 }
                 for causes in self.causes
             ],
@@ -367,8 +373,14 @@ class Ledger:
             for hop in data["hops"]
         )
         causes = tuple(
-            Causes(tuple(one["fates"]), dict(one["reasons"]), one["exact"], one["missed"])
-            for one in data.get("causes", ())  # results of before have none
+            Causes(
+                tuple(one["fates"]),
+                dict(one["reasons"]),
+                one["exact"],
+                one["missed"],
+                one.get("witness", "the kernel"),  # results of before have none
+            )
+            for one in data.get("causes", ())  # nor these
         )
         return cls(data["sent"], hops, dict(data["expected"]), dict(data["sent_by_class"]), causes)
 

@@ -9,26 +9,22 @@ import pytest
 
 from labs.harness.fixtures import (
     attachment,
-    capture,
-    closing,
     counters,
     forwarder,
     forwarder_spec,
-    ledger,
     netns,
     pipeline,
     postmortem,
     program,
     program_spec,
-    receiver,
     run_id,
     topology,
     topology_spec,
-    traffic,
     veth_pair,
     xdp_mode,
     xskmap,
 )
+from labs.harness.fixtures_traffic import capture, closing, ledger, receiver, sink, traffic
 from labs.harness.leaks import holdings, leaked_since
 from labs.harness.postmortem import FAILED, POSTMORTEM, Postmortem
 from labs.harness.requirements import why_not
@@ -49,6 +45,7 @@ __all__ = [
     "program_spec",
     "receiver",
     "run_id",
+    "sink",
     "topology",
     "topology_spec",
     "traffic",

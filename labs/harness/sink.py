@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from xdp.maps import map_memory
 from xdp.program import Program, ProgramSpec
 
 __all__ = ["Sink", "SinkReport", "SinkSpec"]
+
+Self = TypeVar("Self", bound="Sink")  # typing.Self begins with Python 3.11
 
 UNKNOWN_EXTENT = 2**64 - 1
 
@@ -111,6 +113,11 @@ class Sink:
                 seen, deadline = now, time.monotonic() + timeout_s
         return seen
 
+    def drain(self, frames: int, timeout_s: float = 2.0) -> SinkReport:
+        """Waits as `wait` does, and reports."""
+        self.wait(frames, timeout_s)
+        return self.report()
+
     def report(self) -> SinkReport:
         """What was found so far."""
         events, event_count, foreign = self._read_events()
@@ -128,7 +135,7 @@ class Sink:
         """Detaches and unloads. Idempotent."""
         self._undo.close()
 
-    def __enter__(self) -> Sink:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -108,6 +108,11 @@ class SinkReport:
     last_sequence: int | None
 
     @property
+    def damaged_frames(self) -> int:
+        """How many numbers came only damaged."""
+        return sum(last - first + 1 for first, last in self.damaged)
+
+    @property
     def perfect(self) -> bool:
         """All that was expected came, once, in order, intact, and in its flow."""
         total = self.total

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from labs.harness.receiver import ReceivedReport
+from labs.harness.sink_report import SinkReport
 
 
-def frame_reasons(report: Mapping[str, Any], received: ReceivedReport | None) -> list[str]:
+def frame_reasons(report: Mapping[str, Any], received: ReceivedReport | SinkReport | None) -> list[str]:
     """Why a run fails by its frames; empty if each had one owner and none was lost.
 
     Args:
         report: the forwarder's final report; one without "frames" is another's, and only the receiver tells.
-        received: what came back, if anything should.
+        received: what a receiver or a sink found, if anything should come out.
     """
     frames = report.get("frames", {})
     violations = report.get("counters", {}).get("owner_violations", 0)
@@ -23,20 +24,23 @@ def frame_reasons(report: Mapping[str, Any], received: ReceivedReport | None) ->
         seen.append(f"the owner check found {violations} violations, the first: {frames.get('violation')}")
     if frames and not frames.get("conserved", True) and not violations:
         seen.append(f"the frames do not add up at the end: {_counts(frames)}")
-    mixed = received is not None and (received.duplicates or received.corrupt)
-    if received is not None and mixed:
-        seen.append(
-            f"{received.duplicates} datagrams came twice, {received.corrupt} damaged, {received.lost} never"
-        )
-    if (
-        violations
-        or frames.get("duplicates")
-        or (received is not None and received.duplicates and received.lost)
-    ):
+    twice, damaged, never = _mixed(received)
+    if twice or damaged:
+        seen.append(f"{twice} datagrams came twice, {damaged} damaged, {never} never")
+    if violations or frames.get("duplicates") or (twice and never):
         return ["a frame had two owners: " + "; ".join(seen)]
     if frames and not frames.get("conserved", True):
         return [f"the forwarder lost frames: {_counts(frames)}"]
     return []
+
+
+def _mixed(received: ReceivedReport | SinkReport | None) -> tuple[int, int, int]:
+    """How many came twice, how many damaged, and how many never."""
+    if received is None:
+        return 0, 0, 0
+    if isinstance(received, SinkReport):
+        return received.total.duplicates, received.total.corrupt, received.lost_frames
+    return received.duplicates, received.corrupt, received.lost
 
 
 def _counts(frames: Mapping[str, Any]) -> str:

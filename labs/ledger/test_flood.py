@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from forwarder.spec import ForwarderSpec
-from labs.harness.account import Arrived
+from labs.harness.arrived import Arrived
 from labs.harness.counters import Snapshot
 from labs.harness.flood import flood
 from labs.harness.ledger import Ledger

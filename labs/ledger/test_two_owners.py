@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from forwarder.spec import ForwarderSpec
+from labs.harness.chain import chain_datagram, chain_forwarder
 from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.ledger import Ledger
 from labs.harness.packets import SOURCE_PORT, datagram
 from labs.harness.pipeline import XSKMAP
 from labs.harness.receiver import Receiver
-from labs.harness.topology import Topology
+from labs.harness.sink import Sink
+from labs.harness.topology import CHAIN, Topology, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 from labs.harness.verdict import frame_reasons
 from xdp.attachment import Attachment
@@ -73,6 +75,15 @@ def until_sent(forwarder: ForwarderProcess, packets: int) -> None:
     forwarder.wait_for(lambda: forwarder.counters()["tx_packets"] == packets, 5, f"{packets} packets sent")
 
 
+def in_bursts(forwarder: ForwarderProcess, send: Callable[[int], object]) -> None:
+    """Sends bursts to a forwarder that stands still: packets of one frame overwrite each other, always."""
+    for burst in range(BURSTS):
+        stop(forwarder.pid)
+        send(burst * BURST)
+        os.kill(forwarder.pid, signal.SIGCONT)
+        until_sent(forwarder, (burst + 1) * BURST)
+
+
 @pytest.mark.unbalanced("the forwarder is broken on purpose")
 @pytest.mark.parametrize("checked", [True, False])
 def test_a_frame_with_many_owners_is_found_and_named(
@@ -82,14 +93,12 @@ def test_a_frame_with_many_owners_is_found_and_named(
     receiver: Callable[..., Receiver],
     ledger: Callable[..., Ledger],
 ) -> None:
-    """Packets wait while the forwarder stands still: those of one frame overwrite each other, always."""
     replies = receiver("gen", SOURCE_PORT)
     plan = Traffic(TrafficPlan(datagram(), count=BURST * BURSTS, rate_pps=None, sequence=True))
-    for burst in range(BURSTS):
-        stop(forwarder.pid)
-        traffic(TrafficPlan(datagram(), count=BURST, sequence=True, first=burst * BURST))
-        os.kill(forwarder.pid, signal.SIGCONT)
-        until_sent(forwarder, (burst + 1) * BURST)
+    in_bursts(
+        forwarder,
+        lambda first: traffic(TrafficPlan(datagram(), count=BURST, sequence=True, first=first)),
+    )
     received = replies.drain(range(BURST * BURSTS), deadline_s=0.3, payload=plan.payload)
     made = ledger(BURST * BURSTS, received)
     assert made.unaccounted == 0, "counters alone do not see it"
@@ -105,3 +114,45 @@ def test_a_frame_with_many_owners_is_found_and_named(
     if checked:
         assert report["counters"]["owner_violations"] >= STALE
     assert not report["frames"]["conserved"]
+
+
+class TestSink:
+    """Through two links, as echo looks at lengths and sends nothing that is cut off; forward sends all."""
+
+    @pytest.fixture
+    def topology_spec(self) -> TopologySpec:
+        return CHAIN
+
+    @pytest.fixture
+    def forwarder_spec(self, checked: bool) -> ForwarderSpec:
+        return chain_forwarder(check_owners=checked, frames=RING, rx_size=RING, fill_size=RING)
+
+    @pytest.mark.unbalanced("the forwarder is broken on purpose")
+    @pytest.mark.parametrize("checked", [True, False])
+    def test_the_sink_finds_copies_and_damage_and_the_verdict_names_it(
+        self,
+        checked: bool,
+        forwarder: ForwarderProcess,
+        traffic: Callable[..., TrafficReport],
+        sink: Callable[..., Sink],
+        ledger: Callable[..., Ledger],
+    ) -> None:
+        """Packets of two lengths: one that is overwritten by a longer one leaves cut off, and so damaged."""
+        packets = [chain_datagram(), chain_datagram(payload=bytes(200))]
+        plan = TrafficPlan(packets, count=BURST * BURSTS, stamp=True)
+        verifier = sink(plan)
+        in_bursts(forwarder, lambda first: traffic(plan.replace(count=BURST, first=first), engine="xdp"))
+        verified = verifier.drain(BURST * BURSTS, timeout_s=0.3)
+        made = ledger(BURST * BURSTS, verified)
+        assert made.balanced, "counters alone do not see it"
+        fates = made.fates()
+        assert fates["sink/duplicate"] == verified.total.duplicates > 0
+        assert fates["sink/corrupt"] == verified.total.corrupt > 0
+        assert verified.lost_frames + verified.damaged_frames >= STALE - 1
+        with pytest.raises(AssertionError, match="sink/duplicate: expected 0, counted"):
+            made.check()
+        report = forwarder.stop()
+        (reason,) = frame_reasons(report, verified)
+        assert reason.startswith("a frame had two owners: "), reason
+        assert f"{verified.total.duplicates} datagrams came twice" in reason
+        assert ("the owner check found" in reason) == checked

@@ -25,6 +25,16 @@ class GarbageUmem(xsk.XskUmem):
         self.completion.cached_cons = 2**32 - STALE
 
 
+class GarbageSocket(xsk.XskSocket):
+    """The same for a second device's ring, out of which "forward" sends."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if options.get("shared"):
+            self.completion.cached_cons = 2**32 - STALE
+
+
 if __name__ == "__main__":
     xsk.XskUmem = GarbageUmem  # type: ignore[misc]  # on purpose: what the forwarder will make
+    xsk.XskSocket = GarbageSocket  # type: ignore[misc]
     sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from forwarder.spec import ForwarderSpec
-from labs.harness.account import MISSED, Arrived, account
+from labs.harness.account import MISSED, account
+from labs.harness.arrived import Arrived
 from labs.harness.capture import Capture
 from labs.harness.environment import environment
 from labs.harness.ethtool import Ethtool

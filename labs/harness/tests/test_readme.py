@@ -68,8 +68,9 @@ def test_its_function_decides_by_length() -> None:
 
 
 @pytest.mark.system
-def test_its_test_passes(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(block("# test_mine.py"))
+@pytest.mark.parametrize("name", ["test_mine.py", "test_many.py"])
+def test_its_tests_pass(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(block(f"# {name}"))
     (tmp_path / "my_filter.bpf.c").write_text(FILTER)
     compile_bpf(tmp_path / "my_filter.bpf.c")
     command = [
@@ -81,7 +82,7 @@ def test_its_test_passes(tmp_path: Path) -> None:
         "no:cacheprovider",
         "--rootdir",
         ".",
-        "test_mine.py",
+        name,
     ]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
