@@ -9,15 +9,15 @@ import pytest
 
 from forwarder.spec import ForwarderSpec
 from labs.harness.account import Route
+from labs.harness.chain import chain_datagram, chain_forwarder
 from labs.harness.ledger import Ledger
-from labs.harness.packets import PORT, datagram
+from labs.harness.packets import PORT
 from labs.harness.pipeline import Pipeline
 from labs.harness.receiver import Receiver
 from labs.harness.topology import CHAIN, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
 pytestmark = pytest.mark.lab
-DUT1, SINK = CHAIN.end("dut1"), CHAIN.end("sink0")
 PACKETS = 2_000
 
 
@@ -28,16 +28,12 @@ def topology_spec() -> TopologySpec:
 
 @pytest.fixture
 def forwarder_spec() -> ForwarderSpec:
-    return ForwarderSpec(
-        "dut0", action="forward", out="dut1", set_src_mac=DUT1.mac, set_dst_mac=SINK.mac, check_owners=True
-    )
+    return chain_forwarder(check_owners=True)
 
 
 @pytest.fixture
 def plan() -> Traffic:
-    packet = datagram()
-    packet["IP"].dst = SINK.ip
-    return Traffic(TrafficPlan(packet, count=PACKETS, rate_pps=20_000, sequence=True))
+    return Traffic(TrafficPlan(chain_datagram(), count=PACKETS, rate_pps=20_000, sequence=True))
 
 
 def test_all_are_forwarded_out_of_the_other_device(
