@@ -115,6 +115,37 @@ class TestOnAPair:
         ]
 
 
+class TestQueues:
+    """Two receive queues at the device with the sink: each is a stream of its own."""
+
+    @pytest.fixture
+    def topology_spec(self) -> TopologySpec:
+        return PAIR.with_links(queues=2)
+
+    @pytest.fixture
+    def forwarder_spec(self) -> ForwarderSpec:
+        return ForwarderSpec("dut0", queues=(0, 1), action="echo", check_owners=True, **ROOMY)
+
+    @pytest.fixture
+    def plan(self) -> TrafficPlan:
+        vary = (Vary.parse("udp.sport=1000-1031"),)
+        return TrafficPlan(datagram(), count=1_000, rate_pps=20_000, stamp=True, vary=vary)
+
+    def test_the_sink_sees_frames_of_all_queues(
+        self,
+        plan: TrafficPlan,
+        sink: Callable[..., Sink],
+        traffic: Callable[..., TrafficReport],
+        ledger: Callable[..., Ledger],
+    ) -> None:
+        """By scapy, as frames that XDP sends choose their queue by the CPU; echo answers on the same."""
+        verifier = sink(plan)
+        found = verifier.drain(traffic(plan).sent)
+        ledger(plan.count, found).check()
+        assert sorted(found.streams) == [0, 1]
+        assert found.total.received == 1_000
+
+
 class TestLost:
     """The forwarder never gives the kernel a frame to receive into."""
 
