@@ -115,6 +115,18 @@ class Loop:
         unaligned: bool = False,
         multi_buffer: bool = False,
     ) -> None: ...
+    def use_verdict(self, function: int, context: int) -> None:
+        """Lets a C function decide each packet in place of the action, without the GIL.
+
+        Args:
+            function: its address (see `include/xdplab_verdict.h`); it must live as long as the loop.
+            context: address of what it gets as its context; 0 for NULL.
+
+        Raises:
+            ValueError: the loop is closed.
+            RuntimeError: the loop is running.
+        """
+
     def run(self, max_ms: int) -> Literal["time", "stopped", "interrupted"]:
         """Runs for at most about `max_ms` milliseconds; 0 does one round and fills the fill ring.
 

@@ -33,6 +33,9 @@ actions:
   python    ask --python MODULE:FUNCTION once a batch:
             function(packets, frames) -> verdicts
             (NumPy views; 0 drop, 1 back, 2 out of --out, 3 not matched)
+  verdict   ask --verdict once a packet, at C speed: function(data, len, context)
+            -> verdict, a numba.cfunc in Python or a symbol of a shared object
+            (its header: -I"$(python -m forwarder.verdict)")
 """
 
 EPILOG = """\
@@ -122,8 +125,11 @@ def _spec(options: argparse.Namespace) -> ForwarderSpec:
         if fields.get("binding") == "zero-copy":
             raise InputError("--mode generic has no zero-copy: leave --zero-copy out")
         fields["binding"] = "copy"
-    if fields.get("python"):
-        fields.setdefault("action", "python")
+    for action in ("python", "verdict"):
+        if fields.get(action):
+            fields.setdefault("action", action)
+    if fields.get("action") == "verdict" and not fields.get("verdict"):
+        raise InputError("--action verdict needs --verdict MODULE:NAME or PATH.so:SYMBOL")
     if not fields.get("interface"):
         raise InputError("name the interface to receive on with --interface; see --help")
     try:

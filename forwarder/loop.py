@@ -20,6 +20,7 @@ from .umem import Umem
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Buffer
 
     BatchFunction = Callable[[NDArray[np.void], NDArray[np.uint8]], NDArray[np.uint8] | None]
 
@@ -43,6 +44,8 @@ class BatchLoop:
             Both are views: what is written there is sent, and `addr` and `len` may change within the
             frame. `verdicts` has one number a packet: 0 drop, 1 back, 2 out of the other interface, 3 not
             matched; None drops all. Keep no view beyond the call.
+        verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.
+        context: a writable buffer that the verdict function gets, this queue's alone; None for the spec's.
         stop_fd: an eventfd that ends the loop when it becomes readable.
 
     Raises:
@@ -57,6 +60,8 @@ class BatchLoop:
         counters: memoryview,
         *,
         function: BatchFunction | None = None,
+        verdict: object = None,
+        context: Buffer | None = None,
         stop_fd: int = -1,
     ) -> None:
         self.spec = spec
@@ -83,6 +88,11 @@ class BatchLoop:
                 **options,
             )
             on_error.callback(self._loop.close)
+            if spec.action == "verdict":
+                from .verdict import prepare  # rarely needed, and dear at start
+
+                self._prepared = prepare(spec, self.queue, verdict, context)
+                self._loop.use_verdict(self._prepared.address, self._prepared.context)
             self._loop.run(0)  # the kernel has frames before the first packet can come
             self._undo.push(on_error.pop_all())
 
@@ -191,7 +201,7 @@ class BatchLoop:
 
 
 def _action_options(spec: ForwarderSpec) -> dict[str, Any]:
-    if spec.action == "python":
+    if spec.action in ("python", "verdict"):
         return {}
     options: dict[str, Any] = {"action": spec.action}
     if spec.action == "forward":

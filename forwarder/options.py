@@ -51,6 +51,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("queues", "its queues, a thread each (default 0)", "N[,N]", name="queue", short="-q"),
         Option("action", "what to do with packets (default drop)", choices=ACTIONS),
         Option("python", "the function; makes the action python", "MODULE:FUNCTION"),
+        Option("verdict", "MODULE:NAME or PATH.so:SYMBOL; makes the action verdict", "WHERE:NAME"),
+        Option(
+            "verdict_context",
+            "its context, one a queue: a number of zeroed bytes, or MODULE:FUNCTION that gives a buffer",
+            "WHAT",
+        ),
         Option("out", "the other interface", "IF"),
         Option("set_src_mac", "forward: write this source address", "MAC"),
         Option("set_dst_mac", "forward: write this destination address", "MAC"),

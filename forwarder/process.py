@@ -22,6 +22,7 @@ from xdp.pyxdp.errors import InputError, KernelError
 
 from . import locked, privileges, scheduling
 from .loop import BatchLoop
+from .named import load
 from .spec import ForwarderSpec
 from .stats import Counters, Meter
 
@@ -333,17 +334,7 @@ def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _load_function(name: str) -> BatchFunction:
-    import importlib
-
-    # NumPy's OpenBLAS would start threads, which keep the capabilities that we drop in our own.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    module_name, _, function_name = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does, so that a function beside the user is found
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"--python {name}: {error}") from error
+    function = load("--python", name)
     if not callable(function):
         raise InputError(f"--python {name}: it is no function")
     return function  # type: ignore[no-any-return]  # the user's; its answers are checked in each batch

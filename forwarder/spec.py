@@ -13,12 +13,13 @@ from xdp.pyxdp.errors import InputError
 
 from . import scheduling
 
-ACTIONS = ("drop", "echo", "forward", "respond", "python")
+ACTIONS = ("drop", "echo", "forward", "respond", "python", "verdict")
 BINDINGS = ("auto", "copy", "zero-copy")
 LOCKS = ("none", "all", "on-fault")
 BATCH_MAX = 1024  # csrc/batch.h
 RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
 ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
+CONTEXT_MAX = 1 << 30  # far above any use
 NAME_MAX = 15  # IFNAMSIZ - 1
 
 
@@ -29,9 +30,12 @@ class ForwarderSpec:
     Attributes:
         interface: device to receive on, in the process's network namespace.
         queues: its queues; each gets a thread, a UMEM and a socket of its own.
-        action: "drop", "echo", "forward", "respond" or "python".
+        action: "drop", "echo", "forward", "respond", "python" or "verdict".
         python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
-        out: device to send out of, for "forward" and for verdict 2 of a Python function.
+        verdict: "module:name" or "path.so:symbol" for the action "verdict" (see `forwarder.verdict`).
+        verdict_context: what its context points to, one for each queue: a number of bytes, zeroed, or
+            "module:function" that is called with the queue's number and gives a writable buffer; "" for none.
+        out: device to send out of, for "forward" and for verdict 2 of a function.
         set_src_mac: forward writes this source address; "" leaves it.
         set_dst_mac: forward writes this destination address; "" leaves it.
         respond_mac: who "respond" is; "" for the interface's own.
@@ -65,6 +69,8 @@ class ForwarderSpec:
     queues: tuple[int, ...] = (0,)
     action: str = "drop"
     python: str = ""
+    verdict: str = ""
+    verdict_context: str = ""
     out: str = ""
     set_src_mac: str = ""
     set_dst_mac: str = ""
@@ -124,6 +130,7 @@ class ForwarderSpec:
             raise InputError("--action python and --python MODULE:FUNCTION belong together")
         if self.python and not re.fullmatch(r"[\w.]+:\w+", self.python):
             raise InputError(f"--python {self.python}: write MODULE:FUNCTION")
+        self._check_verdict()
         for option, address in (
             ("--set-src-mac", self.set_src_mac),
             ("--set-dst-mac", self.set_dst_mac),
@@ -133,6 +140,19 @@ class ForwarderSpec:
         ip_bytes(self.respond_ip)
         if self.binding not in BINDINGS:
             raise InputError(f"binding {self.binding!r}: choose one of {', '.join(BINDINGS)}")
+
+    def _check_verdict(self) -> None:
+        # An object may be given later, to the loop: then the action has no name here.
+        if self.action != "verdict" and (self.verdict or self.verdict_context):
+            raise InputError("--verdict and --verdict-context belong to --action verdict")
+        if self.verdict and not re.fullmatch(r"(?:.*[/.].*|\w+):\w+", self.verdict):
+            raise InputError(f"--verdict {self.verdict}: write MODULE:NAME or PATH.so:SYMBOL")
+        context = self.verdict_context
+        size = int(context) if context.isdecimal() else 1
+        if not re.fullmatch(r"|\d+|[\w.]+:\w+", context) or not 1 <= size <= CONTEXT_MAX:
+            raise InputError(
+                f"--verdict-context {context}: write bytes (1 to {CONTEXT_MAX}) or MODULE:FUNCTION"
+            )
 
     def _check_sizes(self) -> None:
         if not 1 <= self.batch <= BATCH_MAX:

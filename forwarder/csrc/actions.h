@@ -11,14 +11,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../include/xdplab_verdict.h"
 #include "counters.h"
 
-/* Part of the interface of Python batch functions: forwarder/_batch.pyi documents the numbers. */
+/* The numbers of the users' functions, in C and in Python (forwarder/_batch.pyi). */
 enum verdict {
-	VERDICT_DROP,
-	VERDICT_BACK,	 /* out of the port it came from */
-	VERDICT_FORWARD, /* out of the other port */
-	VERDICT_NOT_MATCHED,
+	VERDICT_DROP = XDPLAB_DROP,
+	VERDICT_BACK = XDPLAB_BACK,
+	VERDICT_FORWARD = XDPLAB_FORWARD,
+	VERDICT_NOT_MATCHED = XDPLAB_NOT_MATCHED,
 	VERDICTS
 };
 

@@ -2,6 +2,7 @@
 #include "glue_loop.h"
 
 #include "clock.h"
+#include "glue_logic.h"
 
 #define NS_PER_MS 1000000U
 
@@ -29,7 +30,7 @@ static void loop_dealloc(LoopObject *self)
 	Py_DECREF(type);
 }
 
-static struct loop *open_loop(LoopObject *self)
+struct loop *loop_object_rest(LoopObject *self)
 {
 	while (self->walking) {
 		Py_BEGIN_ALLOW_THREADS clock_nap();
@@ -48,7 +49,7 @@ static PyObject *loop_run_method(LoopObject *self, PyObject *args)
 {
 	static const char *const ends[] = {"time", "stopped", "interrupted", "failed"};
 	unsigned int max_ms;
-	struct loop *loop = open_loop(self);
+	struct loop *loop = loop_object_rest(self);
 
 	if (!loop || !PyArg_ParseTuple(args, "I:run", &max_ms))
 		return NULL;
@@ -72,7 +73,7 @@ static PyObject *loop_stop_method(LoopObject *self, PyObject *Py_UNUSED(none))
 static PyObject *loop_drain_method(LoopObject *self, PyObject *args)
 {
 	unsigned int max_ms;
-	struct loop *loop = open_loop(self);
+	struct loop *loop = loop_object_rest(self);
 	uint64_t left;
 
 	if (!loop || !PyArg_ParseTuple(args, "I:drain", &max_ms))
@@ -162,6 +163,8 @@ static PyMethodDef loop_methods[] = {
 	 "Makes run() return, from any thread."},
 	{"drain", (PyCFunction)loop_drain_method, METH_VARARGS, "Sends what is queued, bounded."},
 	{"audit", (PyCFunction)loop_audit_method, METH_VARARGS, "Where every frame is."},
+	{"use_verdict", (PyCFunction)loop_object_use_verdict, METH_VARARGS,
+	 "Lets a C function decide each packet."},
 	{"close", (PyCFunction)loop_close_method, METH_NOARGS, "Releases the buffers."},
 	{NULL, NULL, 0, NULL},
 };

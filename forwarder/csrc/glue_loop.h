@@ -27,6 +27,9 @@ int loop_object_init(LoopObject *self, PyObject *args, PyObject *kwargs);
 /* Gives back all memory; may be called again. */
 void loop_object_close(LoopObject *self);
 
+/* The core's loop where it is open and in no thread's run(); NULL with an error set otherwise. */
+struct loop *loop_object_rest(LoopObject *self);
+
 extern PyType_Spec loop_object_spec;
 
 #endif

@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "counters.h"
 #include "frames.h"
+#include "function.h"
 #include "port.h"
 
 #define LOOP_PORTS 2
@@ -39,7 +40,8 @@ struct loop {
 	uint32_t port_count;
 	uint32_t batch;
 	struct action action;
-	loop_decide decide; /* NULL: `action` decides */
+	struct verdict_function verdict; /* decides in place of `action` where it is there */
+	loop_decide decide;		 /* decides in place of both */
 	void *context;
 	uint64_t *counters;
 	int stop_fd;	    /* readable: stop; -1: none */

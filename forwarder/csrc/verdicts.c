@@ -126,7 +126,9 @@ static void decide_by_action(struct loop *loop)
 
 int verdicts_handle(struct loop *loop, uint32_t from)
 {
-	if (!loop->decide) {
+	if (!loop->decide && loop->verdict.call) {
+		function_decide(&loop->verdict, loop->umem, &loop->batch_now);
+	} else if (!loop->decide) {
 		decide_by_action(loop);
 	} else {
 		count(loop->counters, COUNT_callbacks, 1);

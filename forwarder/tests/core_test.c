@@ -5,68 +5,8 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "fake_kernel.h"
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);    \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
-
-/* For sums of u64 counters: both values are worth seeing. */
-#define CHECK_EQUAL(left, right)                                                                   \
-	do {                                                                                       \
-		unsigned long long a = (left), b = (right);                                        \
-		if (a != b) {                                                                      \
-			fprintf(stderr, "%s:%d: %s is %llu, not %llu\n", __FILE__, __LINE__,       \
-				#left, a, b);                                                      \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
-
-#define COUNT(name) counters[COUNT_##name]
-
-static const uint8_t datagram[60] = {
-	2,    0, 0, 0,	0, 1,  2, 0, 0,	 0,  0, 2, 8,  0,		     /* Ethernet */
-	0x45, 0, 0, 46, 0, 0,  0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, /* IPv4 */
-	0,    7, 0, 9,	0, 26, 0, 0,					     /* UDP */
-};
-
-static struct audit audit(void)
-{
-	struct audit result;
-
-	loop_audit(&loop, 0, &result);
-	return result;
-}
-
-static void check_sound(void)
-{
-	struct audit seen = audit();
-
-	CHECK(seen.stable && seen.conserved);
-	CHECK_EQUAL(seen.pool + seen.fill + seen.rx + seen.tx + seen.completion +
-			    seen.kernel_receive + seen.kernel_transmit,
-		    FAKE_FRAMES);
-	CHECK_EQUAL(loop.pool.violation.total, 0);
-	CHECK_EQUAL(COUNT(rx_packets), COUNT(dropped) + COUNT(not_matched) + COUNT(tx_ring_full) +
-					       COUNT(callback_failed) + COUNT(tx_packets));
-	CHECK_EQUAL(COUNT(tx_packets),
-		    COUNT(tx_completed) + seen.tx + seen.completion + seen.kernel_transmit);
-	CHECK_EQUAL(COUNT(syscalls), fake.sendto_calls + fake.recvfrom_calls + fake.poll_calls);
-}
-
-static void deliver(uint32_t port, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		CHECK(fake_deliver(port, datagram, sizeof(datagram)));
-}
+#include "cases.h"
 
 /* --- cases ----------------------------------------------------------------------------------- */
 
@@ -884,12 +824,7 @@ static void case_pool_never_overflows(void)
 	CHECK(loop.pool.violation.total > 0);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-	uint32_t ports;
-} cases[] = {
-#define CASE(name, ports) {#name, case_##name, ports}
+static const struct test_case cases[] = {
 	CASE(frames_are_all_in_pool_and_fill_ring_before_traffic, 1),
 	CASE(drop_counts_every_packet_and_keeps_every_frame, 1),
 	CASE(echo_sends_each_packet_back_once, 1),
@@ -941,17 +876,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	size_t n = sizeof(cases) / sizeof(*cases);
-
-	for (size_t i = 0; i < n; i++) {
-		if (argc == 2 && !strcmp(argv[1], "--list")) {
-			puts(cases[i].name);
-		} else if (argc == 2 && !strcmp(argv[1], cases[i].name)) {
-			fake_reset(cases[i].ports);
-			cases[i].run();
-			fake_end();
-			return 0;
-		}
-	}
-	return argc == 2 && !strcmp(argv[1], "--list") ? 0 : 2;
+	return run_cases(argc, argv, cases, sizeof(cases) / sizeof(*cases));
 }

@@ -46,9 +46,18 @@ def test_argv_gives_the_same_spec_back(spec: ForwarderSpec) -> None:
     assert parse(spec.to_argv()) == (spec, Descriptors())
 
 
-def test_every_field_can_be_given_on_the_command_line() -> None:
+# What names the function of one action is no option of the other.
+FUNCTIONS = {
+    "python": {"python": "m:f", "verdict": "", "verdict_context": ""},
+    "verdict": {"python": "", "verdict": "./libmine.so:f", "verdict_context": "64"},
+}
+
+
+@pytest.mark.parametrize("action", FUNCTIONS)
+def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
     changed: dict[str, Any] = {
-        "action": "python",
+        "action": action,
+        **FUNCTIONS[action],
         "binding": "copy",
         "cpus": (1,),
         "frame_size": 4096,
@@ -56,7 +65,6 @@ def test_every_field_can_be_given_on_the_command_line() -> None:
         "need_wakeup": False,
         "out": "dut1",
         "priority": "nice:-10",
-        "python": "m:f",
         "queues": (3,),
         "respond_ip": ("10.0.0.1",),
         "respond_mac": "02:00:00:00:00:01",
@@ -73,7 +81,7 @@ def test_every_field_can_be_given_on_the_command_line() -> None:
     spec = ForwarderSpec("dut0", **changed)
     defaults = dataclasses.asdict(ForwarderSpec("dut0"))
     same = [name for name, value in dataclasses.asdict(spec).items() if value == defaults[name]]
-    assert set(same) == alone
+    assert set(same) == alone | {name for name, value in FUNCTIONS[action].items() if not value}
     assert parse(spec.to_argv())[0] == spec
     keeping = ForwarderSpec("dut0", keep_privileges=True)
     assert parse(keeping.to_argv())[0] == keeping

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "glue_logic.h"
+
+PyObject *loop_object_use_verdict(LoopObject *self, PyObject *args)
+{
+	unsigned long long function, context;
+	struct loop *loop = loop_object_rest(self);
+
+	if (!loop || !PyArg_ParseTuple(args, "KK:use_verdict", &function, &context))
+		return NULL;
+	loop->verdict.call = (xdplab_verdict_function *)(uintptr_t)function;
+	loop->verdict.context = (void *)(uintptr_t)context;
+	Py_RETURN_NONE;
+}
