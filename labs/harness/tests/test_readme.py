@@ -7,10 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
+from forwarder.trial import as_batch, as_bytes, ask
+from forwarder.verdict import BACK, DROP, FORWARD
 from labs.harness.cli import COMMANDS
 from xdp.compiler import compile_bpf
 
@@ -65,6 +70,25 @@ def test_its_function_decides_by_length() -> None:
     decide = scope["decide"]
     assert callable(decide)
     assert list(decide(packets, None)) == [0, 1, 1]
+
+
+def test_its_filter_sends_dns_to_the_other_resolver() -> None:
+    scope: dict[str, Any] = {}
+    exec(block("# myfilter.py"), scope)  # noqa: S102 (as above)
+    query, other = (Ether() / IP(dst="10.0.0.1") / UDP(dport=port) / b"?" for port in (53, 54))
+    packets, frames = as_batch([bytes(query), bytes(other)])
+    assert list(scope["decide"](packets, frames)) == [FORWARD, DROP]
+    sent = Ether(as_bytes(packets, frames)[0])
+    assert sent[IP].dst == "9.9.9.9"
+    expected = Ether() / IP(dst="9.9.9.9") / UDP(dport=53) / b"?"
+    assert bytes(sent[IP]) == bytes(expected[IP])
+
+
+def test_its_verdict_function_swaps_the_addresses(tmp_path: Path) -> None:
+    scope: dict[str, Any] = {}
+    exec(block("# myverdict.py"), scope)  # noqa: S102 (as above)
+    assert ask(scope["decide"], bytes(63)) == (DROP, bytes(63))
+    assert ask(scope["decide"], bytes(range(64))) == (BACK, bytes([*range(6, 12), *range(6), *range(12, 64)]))
 
 
 @pytest.mark.system
