@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from . import feature_tries as tries
+from .device_features import zero_copy_devices
 from .program import Program, ProgramSpec
 from .pyxdp import probe, xsk
 from .pyxdp.btf import Btf
@@ -62,7 +64,14 @@ def _ring_buffer() -> None:
 
 def _ext() -> None:
     if not probe.prog_type(ProgType.EXT):
-        raise InputError("programs of type EXT are refused; libxdp attaches single programs only")
+        raise InputError("programs of type EXT are refused")
+
+
+def _zero_copy() -> None:
+    if not zero_copy_devices():
+        raise InputError(
+            "no device here has a driver that knows it: try xdplab vm run --nic virtio --nic virtio,iommu"
+        )
 
 
 def _huge_pages() -> None:
@@ -80,7 +89,20 @@ PROBES: dict[str, tuple[str, Callable[[], None]]] = {
     "btf": ("the kernel describes its own structures", _btf),
     "raw_tracepoint": ("with BTF: XSKMAPs can be read", _reader),
     "ring_buffer": ("events from BPF programs", _ring_buffer),
-    "ext": ("several XDP programs on one device (libxdp's dispatcher)", _ext),
+    "ext": ("programs that replace a function of another one", _ext),
+    "dispatcher": ("several XDP programs on one device, by libxdp", tries.several_programs),
+    "fentry": ("programs at the entry of the kernel's functions", lambda: tries.trampoline("fentry")),
+    "fexit": ("programs at their end, with what they returned", lambda: tries.trampoline("fexit")),
+    "kprobe": ("programs at any place of the kernel", tries.kprobe),
+    "xdp_link": ("XDP programs that end with their owner (bpf_link)", tries.xdp_link),
+    "tcx": ("tc programs by bpf_link", tries.tcx),
+    "live_frames": ("`xdplab send`: frames made inside the kernel", tries.live_frames),
+    "xdp_frags": ("XDP programs for frames in several buffers", tries.multi_buffer),
+    "xsk_frags": ("AF_XDP packets in several frames (XDP_USE_SG)", tries.socket_multi_buffer),
+    "rx_metadata": ("the driver's hints for a received frame", tries.rx_metadata),
+    "tx_metadata": ("AF_XDP time stamps and checksums for sending", tries.tx_metadata),
+    "tx_budget": ("more than 32 frames a system call in copy mode", tries.tx_budget),
+    "zero_copy_driver": ("AF_XDP without copies; if it is granted, a bind tells", _zero_copy),
     "huge_pages": ("UMEM on huge pages", _huge_pages),
 }
 

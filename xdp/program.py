@@ -59,9 +59,10 @@ def bundled() -> list[str]:
     return sorted(
         entry.name.removesuffix(".bpf.o")
         for entry in objects.iterdir()
-        # xsk_*: what `xskmap` reads maps with; watch: for tracepoints; tester_*: what `xdplab send` and
-        # `xdplab sink` are made of; none of them is for a device by itself
-        if entry.name.endswith(".bpf.o") and not entry.name.startswith(("xsk_", "watch", "tester_"))
+        # feature_*: what `xdplab features` tries; xsk_*: what `xskmap` reads with; watch: for tracepoints;
+        # tester_*: what `xdplab send` and `xdplab sink` are made of; none of them is for a device by itself
+        if entry.name.endswith(".bpf.o")
+        and not entry.name.startswith(("feature_", "xsk_", "watch", "tester_"))
     )
 
 

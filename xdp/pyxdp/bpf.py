@@ -235,6 +235,8 @@ class BpfObject:
         verdict = last_verdict(verifier)
         if -result in (errno_names.EPERM, errno_names.EACCES) and not verifier:
             hint = "loading BPF programs needs CAP_BPF and CAP_NET_ADMIN: run as root"
+            if os.geteuid() == 0:
+                hint = "the kernel refuses this type of program even to root"
         elif verdict:
             hint = f"the verifier says: {verdict}"
         else:

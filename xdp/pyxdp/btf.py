@@ -13,7 +13,7 @@ from .errors import InputError
 
 # BTF_KIND_*, linux/btf.h
 _INT, _PTR, _STRUCT, _UNION, _ENUM, _TYPEDEF, _VAR, _DATASEC = 1, 2, 4, 5, 6, 8, 14, 15
-_VOLATILE, _CONST, _RESTRICT, _FUNC_PROTO = 9, 10, 11, 13
+_VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO = 9, 10, 11, 12, 13
 _REFERENCES = (_PTR, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT)
 
 
@@ -88,6 +88,10 @@ class Btf:
             return member in self.members(name)
         except InputError:
             return False
+
+    def has_function(self, name: str) -> bool:
+        """Does the kernel have this function, in itself and not in a module?"""
+        return int(libbpf().btf__find_by_name_kind(self._handle, name.encode(), _FUNC)) > 0
 
     def variables(self, section: str) -> dict[str, Member]:
         """Variables of a data section (".rodata", ".bss", ".data")."""

@@ -11,7 +11,8 @@ import enum
 
 from . import kernel, log, xdplink
 from ._native import libxdp
-from .errors import KernelError
+from .bpf import BpfObject
+from .errors import InputError, KernelError
 
 
 class Mode(enum.IntEnum):
@@ -85,3 +86,30 @@ class DispatchedProgram:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def try_dispatcher(bpf: BpfObject, section: str, ifindex: int) -> None:
+    """Attaches an opened object's program in generic mode as libxdp would beside others, and detaches it.
+
+    The object must not be loaded yet: libxdp loads the program as one that extends its dispatcher.
+
+    Raises:
+        InputError: libxdp attached it by itself, without its dispatcher; says why.
+        KernelError: it could not be attached at all.
+    """
+    handle = libxdp().xdp_program__from_bpf_obj(bpf.handle, section.encode())
+    error = libxdp().libxdp_get_error(handle)
+    if error:
+        raise KernelError("open XDP program in libxdp", section, error)
+    try:
+        with log.captured() as said:
+            result = libxdp().xdp_program__attach(handle, ifindex, Mode.GENERIC, 0)
+        if result:
+            raise KernelError("attach by libxdp", f"ifindex {ifindex}", result, log="\n".join(said))
+        refusals = [line for line in said if line.startswith("libxdp: ") and "dispatcher" in line]
+        if refusals:
+            xdplink.netlink_detach(ifindex, xdplink.FLAGS_GENERIC)  # by libxdp: see `DispatchedProgram.close`
+            raise InputError(refusals[0].removeprefix("libxdp: "))
+        libxdp().xdp_program__detach(handle, ifindex, Mode.GENERIC, 0)
+    finally:
+        libxdp().xdp_program__close(handle)

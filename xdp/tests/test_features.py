@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from xdp.device_features import BITS, device_features
 from xdp.features import PROBES, feature, features
 from xdp.pyxdp import InputError, KernelError, probe
 from xdp.pyxdp.kernel import MapType, ProgType
@@ -36,3 +37,19 @@ def test_the_probes_find_what_exists_and_refuse_what_cannot() -> None:
     assert probe.map_type(MapType.XSKMAP)
     with pytest.raises(KernelError, match=r"probe \(map type UNSPEC\)"):
         probe.map_type(MapType.UNSPEC)
+
+
+@pytest.mark.lab
+def test_a_driver_tells_what_it_offers_and_the_loopback_device_nothing() -> None:
+    try:
+        offered = device_features()
+    except KernelError as error:
+        pytest.skip(str(error))
+    assert offered["lo"] == frozenset()
+    assert all(names <= set(BITS) for names in offered.values())
+
+
+@pytest.mark.lab
+def test_what_replaces_functions_of_the_kernel_stands_or_falls_together() -> None:
+    found = {name: feature(name).available for name in ("ext", "fentry", "fexit")}
+    assert len(set(found.values())) == 1, found
