@@ -13,7 +13,8 @@ from xdp.pyxdp.errors import InputError, KernelError
 
 from .config import blame, format_config, read_config
 from .options import FIELDS, GROUPS, add_options
-from .process import Descriptors, run, write_line
+from .process import Descriptors
+from .run import run, write_line
 from .spec import ForwarderSpec
 
 DESCRIPTION = """\

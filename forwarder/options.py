@@ -93,6 +93,13 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "running and reporting": (
         Option("interval", "seconds between two reports; 0 for none", "S"),
+        Option("plain", "lines on a terminal too, where a table would be drawn"),
+        Option("json_lines", "print JSON, an object a line: ready, interval …, report"),
+        Option(
+            "stats_socket",
+            "where xdplab stats can ask: auto (an abstract name), none, or a path (default auto)",
+            "PATH",
+        ),
         Option("duration", "end after this time (default: a signal)", "S"),
         Option("parent_death_signal", "die (SIGKILL) with the thread of the parent that started us"),
     ),

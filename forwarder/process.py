@@ -1,36 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""A forwarder from start to end: queues, threads, signals, ready line, live statistics, report."""
+"""All queues of a forwarder in this process: a thread each, what was granted, live statistics, the report."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import errno
 import fcntl
-import json
 import os
 import signal
-import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xdp.pyxdp import kernel
 from xdp.pyxdp.errors import InputError, KernelError
 
-from . import locked, privileges, scheduling
+from . import scheduling, snapshot
 from .loop import BatchLoop
-from .named import load
 from .spec import ForwarderSpec
-from .stats import Counters, Meter
+from .stats import Counters
 
 if TYPE_CHECKING:
     from .loop import BatchFunction
 
 RUN_MS = 1000  # a thread looks up this often even if the eventfd fails to wake it
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -84,10 +80,11 @@ class Forwarder:
         self, spec: ForwarderSpec, descriptors: Descriptors, function: BatchFunction | None = None
     ) -> None:
         self.spec = spec
-        self._descriptors = descriptors
+        self.descriptors = descriptors
         self.process: dict[str, Any] = {}
         self._failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
+        self._started_ns = time.monotonic_ns()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             xskmap = _open_xskmap(spec, descriptors, on_error)
@@ -145,7 +142,7 @@ class Forwarder:
         return {
             "ready": True,
             "pid": os.getpid(),
-            "in_xskmap": bool(self.spec.xskmap) or self._descriptors.xskmap is not None,
+            "in_xskmap": bool(self.spec.xskmap) or self.descriptors.xskmap is not None,
             "sockets": self._granted(),
             "process": self.process,
         }
@@ -153,23 +150,29 @@ class Forwarder:
     def _granted(self) -> list[dict[str, Any]]:
         return [dataclasses.asdict(granted) for loop in self.loops for granted in loop.granted]
 
-    def wait(self) -> None:
-        """Prints the statistics until SIGINT or SIGTERM (which must be blocked), or the duration is over."""
-        meter = Meter()
+    def snapshot(self) -> dict[str, Any]:
+        """What it has counted, and what stands in its rings; from any thread, until `close`."""
+        return snapshot.take(self.spec, self.loops, self.counters, self._started_ns)
+
+    def wait(self, each_interval: Callable[[], None]) -> None:
+        """Returns at SIGINT or SIGTERM (which must be blocked), or when the duration is over.
+
+        Args:
+            each_interval: called when one is over.
+        """
         now = time.monotonic()
         end = now + self.spec.duration if self.spec.duration else float("inf")
-        line_at = now + self.spec.interval if self.spec.interval else float("inf")
+        due = now + self.spec.interval if self.spec.interval else float("inf")
         while now < end:
-            pause = min(end, line_at) - now
+            pause = min(end, due) - now
             # CPython answers with a siginfo of no signal when SIGCONT comes after the time-out (Ctrl-Z, fg).
             found = signal.sigtimedwait(ENDING, min(max(pause, 0), 3600))
             if found and found.si_signo in ENDING:
                 return
             now = time.monotonic()
-            if now >= line_at:
-                line_at += self.spec.interval
-                total = self.counters.total()
-                _print(meter.line(total["rx_packets"], total["rx_bytes"], now))
+            if now >= due:
+                due += self.spec.interval
+                each_interval()
 
     def stop(self) -> dict[str, Any]:
         """Stops all threads, sends what is queued, finds every frame; returns the report.
@@ -206,97 +209,6 @@ class Forwarder:
         self._undo.close()
 
 
-def run(spec: ForwarderSpec, descriptors: Descriptors) -> int:
-    """Runs a forwarder until a signal ends it; returns the exit code (1: a frame was lost by ourselves).
-
-    Unless the spec keeps them, the calling process loses its privileges for good.
-
-    Raises:
-        InputError: something given cannot be used.
-        KernelError: the kernel refused.
-        Exception: what the user's Python function raised.
-    """
-    descriptors.check()
-    user = privileges.find_user(spec.user) if spec.user else None
-    # Blocked before any thread exists, so that only sigtimedwait() ever sees them: no handler, no race.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        parent = os.getppid()
-        if spec.parent_death_signal:
-            _die_with(parent)
-        _check_cpus(spec.cpus)
-        try:
-            forwarder = Forwarder(spec, descriptors, _load_function(spec.python) if spec.python else None)
-        except KernelError as error:
-            raise locked.explained(error, spec) from None
-        try:
-            memory = locked.lock(spec.lock_memory, keep_privileges=spec.keep_privileges)
-            with scheduling.inherited(spec.priority):
-                if not spec.keep_privileges:
-                    privileges.drop(user)
-                if spec.parent_death_signal:
-                    _die_with(parent)  # the kernel forgets it when the user changes
-                forwarder.start()
-            forwarder.process = {
-                **privileges.standing(),
-                "priority": forwarder.priority(),
-                "memory_locked": memory,
-            }
-            try:
-                write_line(descriptors.ready, forwarder.ready())
-                forwarder.wait()
-            finally:
-                report = forwarder.stop()
-        finally:
-            forwarder.close()
-    finally:
-        while signal.sigtimedwait(ENDING, 0):  # a second Ctrl-C is not for whoever runs next
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    write_line(descriptors.report, report)
-    _print(json.dumps(report))
-    if report["frames"]["conserved"]:
-        return 0
-    print(f"xdplab: frames are not conserved: {json.dumps(report['frames'])}", file=sys.stderr)
-    return 1
-
-
-def _die_with(parent: int) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before we asked
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _check_cpus(cpus: tuple[int, ...]) -> None:
-    """Tries each CPU: an inherited affinity may be widened, a cpuset may not."""
-    before = os.sched_getaffinity(0)
-    try:
-        for cpu in cpus:
-            try:
-                os.sched_setaffinity(0, {cpu})
-            except (OSError, ValueError, OverflowError) as error:
-                raise InputError(
-                    f"--cpu {cpu}: this process may not run there; there are {os.cpu_count()}, from 0"
-                ) from error
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def write_line(fd: int | None, message: dict[str, Any]) -> None:
-    """One JSON line to a file descriptor; whoever closed its other end does not want it."""
-    if fd is None:
-        return
-    with contextlib.suppress(BrokenPipeError):
-        data = json.dumps(message).encode() + b"\n"
-        while data:
-            data = data[os.write(fd, data) :]
-
-
-def _print(line: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(line, flush=True)
-
-
 def _open_xskmap(spec: ForwarderSpec, descriptors: Descriptors, undo: contextlib.ExitStack) -> int | None:
     fd = descriptors.xskmap
     if spec.xskmap and fd is not None:
@@ -331,10 +243,3 @@ def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:
     total["violation"] = next((queue["violation"] for queue in queues if queue["violation"]), None)
     total["conserved"] = total["conserved"] and total["violation"] is None
     return total
-
-
-def _load_function(name: str) -> BatchFunction:
-    function = load("--python", name)
-    if not callable(function):
-        raise InputError(f"--python {name}: it is no function")
-    return function  # type: ignore[no-any-return]  # the user's; its answers are checked in each batch

@@ -9,11 +9,15 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from xdp.pyxdp import xsk
 from xdp.pyxdp.errors import InputError, KernelError
 
 from . import _batch, netdev
+
+if TYPE_CHECKING:
+    from xdp.pyxdp._native import Ring
 
 TX_BUDGET_DEFAULT = 32  # TX_BATCH_SIZE, net/xdp/xsk.c: descriptors that a copy-mode sendto() sends
 
@@ -128,6 +132,16 @@ class XskSocket:
         """XDP_STATISTICS: what the kernel dropped or found wrong, since the socket exists."""
         return xsk.statistics(self.fd)
 
+    def levels(self) -> dict[str, int]:
+        """Entries that stand in each ring now, by its name; while the socket is open, from any thread."""
+        rings = {
+            "rx": self._xsk.rx,
+            "tx": self._xsk.tx,
+            "fill": self._xsk.fill,
+            "completion": self._xsk.completion,
+        }
+        return {name: _level(ring) if ring.size else 0 for name, ring in rings.items()}
+
     def enter(self, xskmap_fd: int) -> None:
         """Puts the socket into an XSKMAP, in the slot of its queue."""
         self._xsk.update_xskmap(xskmap_fd)
@@ -135,6 +149,11 @@ class XskSocket:
     def close(self) -> None:
         """Closes the socket, which leaves every XSKMAP; may be called again."""
         self._xsk.close()
+
+
+def _level(ring: Ring) -> int:
+    consumed = ring.consumer[0]  # read first, so that it is never beyond what was produced
+    return int(min((ring.producer[0] - consumed) & 0xFFFFFFFF, ring.size))
 
 
 def check_queue(interface: str, queue: int) -> None:

@@ -55,7 +55,10 @@ class ForwarderSpec:
         priority: "fifo:1" to "fifo:99" or "nice:-20" to "nice:19" for the queues' threads; "" for none.
         lock_memory: "all" of the process's memory, "on-fault" as it is used, or "none" but the UMEM.
         check_owners: keep a table of every frame's owner and report violations.
-        interval: seconds between two lines of statistics; 0 prints none.
+        interval: seconds between two lines, tables or objects; 0 prints none.
+        plain: lines on a terminal too, where a table would be drawn.
+        json_lines: an object a line on stdout: what was granted, each interval, the report.
+        stats_socket: where `xdplab stats` can ask: "auto" for an abstract name, "none", or a path.
         duration: seconds to run; 0 for until a signal.
         parent_death_signal: be killed when the parent's *thread* that started us ends.
         pause_receive: for tests: packets are never taken off the RX ring.
@@ -95,6 +98,9 @@ class ForwarderSpec:
     lock_memory: str = "none"
     check_owners: bool = False
     interval: float = 1.0
+    plain: bool = False
+    json_lines: bool = False
+    stats_socket: str = "auto"
     duration: float = 0.0
     parent_death_signal: bool = False
     pause_receive: bool = False
@@ -181,6 +187,8 @@ class ForwarderSpec:
             scheduling.parse(self.priority)
         if self.lock_memory not in LOCKS:
             raise InputError(f"--lock-memory {self.lock_memory}: choose one of {', '.join(LOCKS)}")
+        if self.stats_socket not in ("auto", "none") and "/" not in self.stats_socket:
+            raise InputError(f"--stats-socket {self.stats_socket}: give auto, none, or a path with a /")
 
     def to_argv(
         self,

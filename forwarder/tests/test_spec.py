@@ -36,6 +36,8 @@ specs = st.builds(
     pause_receive=st.booleans(),
     parent_death_signal=st.booleans(),
     user=st.sampled_from(["", "nobody", "1:2"]),
+    json_lines=st.booleans(),
+    stats_socket=st.sampled_from(["auto", "none", "./statistics"]),
     priority=st.sampled_from(["", "fifo:1", "nice:-20", "nice:0"]),
     lock_memory=st.sampled_from(["none", "all", "on-fault"]),
 )
@@ -70,6 +72,7 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
         "respond_mac": "02:00:00:00:00:01",
         "set_dst_mac": "02:00:00:00:00:02",
         "set_src_mac": "02:00:00:00:00:03",
+        "stats_socket": "/run/statistics",
         "user": "nobody",
         "xskmap": "/pin",
     }
@@ -125,6 +128,7 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"priority": "fifo:100"}, "write fifo:1 to fifo:99"),
         ({"priority": "nice:-21"}, "nice:-20 to nice:19"),
         ({"lock_memory": "some"}, "choose one of none, all, on-fault"),
+        ({"stats_socket": "here"}, "give auto, none, or a path with a /"),
         ({"interval": -1.0}, "--interval -1.0: give seconds, 0 or more"),
     ],
 )

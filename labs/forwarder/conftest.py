@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,16 @@ def statuses(pid: int) -> list[dict[str, str]]:
         lines = (line.partition(":") for line in (thread / "status").read_text().splitlines())
         found.append({key: value.strip() for key, _, value in lines})
     return found
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object], str], None]:
+    """Waits for what a process that is not `Process`'s does."""
+
+    def wait(condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, f"no {what}"
+            time.sleep(0.005)
+
+    return wait

@@ -36,6 +36,7 @@ COMMANDS = {
     "forward": Command(
         "forwarder.cli", "the AF_XDP forwarder: drop, echo, forward, respond, or your function"
     ),
+    "stats": Command("labs.harness.cli_stats", "what running forwarders do: rates, rings, drops, kicks"),
     "bench": Command(
         "labs.harness.bench_pipeline", "how long pipelines take to stand and to go; system calls a packet"
     ),
