@@ -86,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _more_sources(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
     add("--xskmap-fd", type=int, metavar="N", help="enter the XSKMAP of this inherited descriptor")
+    add("--out-xskmap-fd", type=int, metavar="N", help="the same for --out, with --both-ways")
     for binding, what in (("copy", "ask for copy mode"), ("zero-copy", "ask for zero-copy mode, or fail")):
         add(
             f"--{binding}",
@@ -150,7 +151,13 @@ def parse(argv: Sequence[str]) -> tuple[ForwarderSpec, Descriptors]:
 
 
 def _descriptors(options: argparse.Namespace) -> Descriptors:
-    return Descriptors(options.xskmap_fd, options.ready_fd, options.report_fd, options.counters_fd)
+    return Descriptors(
+        options.xskmap_fd,
+        options.ready_fd,
+        options.report_fd,
+        options.counters_fd,
+        options.out_xskmap_fd,
+    )
 
 
 def _ready_fd(argv: Sequence[str]) -> int | None:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 SIZE_MAX = 1 << 20  # far above any configuration; a device or a log given by mistake ends here
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-_NOT_HERE = ("config", "print-config", "xskmap-fd", "ready-fd", "report-fd", "counters-fd", "help")
+_NOT_HERE = (
+    "config",
+    "print-config",
+    "xskmap-fd",
+    "out-xskmap-fd",
+    "ready-fd",
+    "report-fd",
+    "counters-fd",
+    "help",
+)
 
 
 class Setting(NamedTuple):

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from xdp.pyxdp import xsk
-from xdp.pyxdp.errors import InputError, KernelError
+from xdp.pyxdp.errors import InputError
 
 from . import _batch, netdev
-from .socket import Granted, XskSocket
+from .binding import Binding, bind
+from .socket import Granted
 from .spec import ForwarderSpec, ip_bytes, mac_bytes
 from .umem import Umem
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
     BatchFunction = Callable[[NDArray[np.void], NDArray[np.uint8]], NDArray[np.uint8] | None]
 
-REBIND_SECONDS = 0.5  # a queue whose socket was just closed is free only after an RCU grace period
-REBIND_PAUSE = 0.005
 DRAIN_MS = 200
 AUDIT_MS = 100
 AUDIT_RUNNING_MS = 1000  # a sleeping loop notices within 100
@@ -47,6 +43,7 @@ class BatchLoop:
         verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.
         context: a writable buffer that the verdict function gets, this queue's alone; None for the spec's.
         stop_fd: an eventfd that ends the loop when it becomes readable.
+        binding: memory and sockets from `forwarder.binding.bind`, whose caller closes them; None for its own.
 
     Raises:
         InputError: no such interface or queue.
@@ -63,28 +60,33 @@ class BatchLoop:
         verdict: object = None,
         context: Buffer | None = None,
         stop_fd: int = -1,
+        binding: Binding | None = None,
     ) -> None:
         self.spec = spec
         self.queue = spec.queues[queue]
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
-            self.umem = Umem(spec.frames, spec.frame_size, hugepages=spec.hugepages)
-            on_error.callback(self.umem.close)
-            self.sockets = self._bind(on_error)
+            bound = binding or bind(spec, (self.queue,), on_error)[0]
+            self.umem, self.sockets, self.bind_retries = bound.umem, bound.sockets, bound.retries
             options = _action_options(spec)
             if function is not None:
                 options |= _decide_options(function, self.umem, spec.batch)
-            ports = tuple(socket.port(receive=i == 0) for i, socket in enumerate(self.sockets))
             self._loop = _batch.Loop(
                 self.umem,
                 spec.frame_size,
-                ports,
+                tuple(
+                    socket.port(receive=i == 0 or spec.both_ways) for i, socket in enumerate(bound.sockets)
+                ),
                 counters,
                 batch=spec.batch,
                 stop_fd=stop_fd,
                 no_fill=spec.no_fill,
                 no_receive=spec.pause_receive,
                 check_owners=spec.check_owners,
+                first=bound.first,
+                frames=bound.frames,
+                unaligned=spec.unaligned,
+                multi_buffer=spec.multi_buffer,
                 **options,
             )
             on_error.callback(self._loop.close)
@@ -96,61 +98,14 @@ class BatchLoop:
             self._loop.run(0)  # the kernel has frames before the first packet can come
             self._undo.push(on_error.pop_all())
 
-    def _bind(self, undo: contextlib.ExitStack) -> list[XskSocket]:
-        """Registers the UMEM and binds its sockets; waits a little where a queue is just being freed."""
-        deadline = time.monotonic() + REBIND_SECONDS
-        while True:
-            with contextlib.ExitStack() as attempt:
-                try:
-                    sockets = self._bind_once(attempt)
-                except KernelError as error:
-                    if error.errno != errno.EBUSY or time.monotonic() >= deadline:
-                        raise
-                else:
-                    undo.push(attempt.pop_all())
-                    return sockets
-            time.sleep(REBIND_PAUSE)
-
-    def _bind_once(self, undo: contextlib.ExitStack) -> list[XskSocket]:
-        spec = self.spec
-        # A UMEM is registered anew for each attempt: libxdp keeps a half-made first socket in it.
-        registered = xsk.XskUmem(
-            self.umem.address,
-            len(self.umem),
-            frame_size=spec.frame_size,
-            headroom=spec.headroom,
-            fill_size=spec.fill_size,
-            completion_size=spec.completion_size,
-        )
-        undo.callback(registered.close)
-        flags = {"auto": 0, "copy": xsk.XDP_COPY, "zero-copy": xsk.XDP_ZEROCOPY}[spec.binding]
-        if spec.need_wakeup:
-            flags |= xsk.XDP_USE_NEED_WAKEUP
-        sockets: list[XskSocket] = []
-        for interface in (spec.interface, spec.out):
-            if not interface:
-                continue
-            socket = XskSocket(
-                registered,
-                interface,
-                self.queue,
-                rx_size=spec.rx_size,
-                tx_size=spec.tx_size,
-                bind_flags=flags,
-                shared=bool(sockets),
-            )
-            undo.callback(socket.close)
-            sockets.append(socket)
-        return sockets
-
     @property
     def granted(self) -> list[Granted]:
         """What the kernel granted: the receiving socket, then the other one if there is one."""
         return [socket.granted for socket in self.sockets]
 
-    def enter(self, xskmap_fd: int) -> None:
-        """Puts the receiving socket into an XSKMAP."""
-        self.sockets[0].enter(xskmap_fd)
+    def enter(self, xskmap_fd: int, *, out: bool = False) -> None:
+        """Puts the receiving socket into an XSKMAP; with `out` the one on the other interface."""
+        self.sockets[int(out)].enter(xskmap_fd)
 
     def run(self, max_ms: int) -> str:
         """Runs for about `max_ms`; returns "time", "stopped" or "interrupted" (by a signal).
@@ -228,7 +183,8 @@ def _decide_options(function: BatchFunction, umem: Umem, batch: int) -> dict[str
     # The kernel's addr is unsigned, but NumPy makes floats of unsigned plus signed, which index nothing.
     packets = np.zeros(batch, dtype=[("addr", "<i8"), ("len", "<u4"), ("options", "<u4")])
     verdicts = np.zeros(batch, dtype=np.uint8)
-    frames = np.frombuffer(umem, dtype=np.uint8).reshape(umem.frames, umem.frame_size)
+    whole = np.frombuffer(umem, dtype=np.uint8, count=umem.frames * umem.frame_size)
+    frames = whole.reshape(umem.frames, umem.frame_size)
 
     def decide(n: int) -> None:
         answer = function(packets[:n], frames)

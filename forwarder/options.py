@@ -58,6 +58,9 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "WHAT",
         ),
         Option("out", "the other interface", "IF"),
+        Option(
+            "both_ways", "receive on --out too: with --action forward a two-port bridge that learns nothing"
+        ),
         Option("set_src_mac", "forward: write this source address", "MAC"),
         Option("set_dst_mac", "forward: write this destination address", "MAC"),
         Option("respond_mac", "respond: as this address (default the interface's)", "MAC"),
@@ -65,20 +68,34 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "where packets come from": (
         Option("xskmap", "enter this pinned XSKMAP", "PIN"),
+        Option("out_xskmap", "for --both-ways: the XSKMAP of the program on --out", "PIN"),
         Option("binding", "how the socket gets packets (default auto: the best granted)", choices=BINDINGS),
     ),
     "memory and rings": (
         Option("batch", "most packets moved at once", "N"),
-        Option("frames", "frames in each queue's UMEM", "N"),
-        Option("frame_size", "bytes a frame, a power of two", "N"),
+        Option("frames", "frames of each queue", "N"),
+        Option("frame_size", "bytes a frame: 2048 or 4096, or all between with --unaligned", "N"),
+        Option("unaligned", "frames of any size, anywhere in the UMEM (unaligned chunks)"),
+        Option("shared_umem", "one UMEM for all queues, not one for each"),
+        Option("multi_buffer", "packets larger than a frame, up to 9000 bytes and more (needs xdp.frags)"),
         Option("headroom", "free bytes in front of each packet, beyond XDP's 256", "N"),
         Option("rx_size", "entries of the RX ring", "N"),
         Option("tx_size", "entries of the TX ring", "N"),
         Option("fill_size", "entries of the fill ring", "N"),
         Option("completion_size", "entries of the completion ring", "N"),
         Option("need_wakeup", "wake the kernel always, not only when it asks"),
+        Option("tx_budget", "descriptors one sendto() may send (default 0: what the TX ring holds)", "N"),
         Option("hugepages", "UMEM on 2 MiB pages (reserve them first)"),
         Option("check_owners", "check each frame's one owner at each step (slower)"),
+    ),
+    "busy polling": (
+        Option("busy_poll", "let the kernel receive in the queue's thread, not by interrupts"),
+        Option("busy_poll_usecs", "how long one call may poll, in microseconds", "N"),
+        Option("busy_poll_budget", "most packets that one call receives", "N"),
+        Option(
+            "defer_irqs", "napi_defer_hard_irqs of the interfaces while we run, restored; 0: untouched", "N"
+        ),
+        Option("flush_timeout", "gro_flush_timeout of the interfaces while we run, restored", "NS"),
     ),
     "the process": (
         Option("cpus", "pin each queue's thread, in order", "N[,N]", name="cpu"),

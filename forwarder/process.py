@@ -15,13 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xdp.pyxdp import kernel
 from xdp.pyxdp.errors import InputError, KernelError
 
 from . import scheduling, snapshot
+from .binding import bind
+from .busy_poll import NapiDeferral
 from .loop import BatchLoop
 from .spec import ForwarderSpec
 from .stats import Counters
+from .xskmaps import open_xskmaps
 
 if TYPE_CHECKING:
     from .loop import BatchFunction
@@ -39,12 +41,14 @@ class Descriptors:
         ready: gets one JSON line when packets can come, or says why not.
         report: gets the final JSON line.
         counters: a memfd to keep the live counters in.
+        out_xskmap: an XSKMAP for the sockets on the other interface, with both_ways.
     """
 
     xskmap: int | None = None
     ready: int | None = None
     report: int | None = None
     counters: int | None = None
+    out_xskmap: int | None = None
 
     def check(self) -> None:
         """Sees that the pipes can be written, before anything is built.
@@ -87,19 +91,31 @@ class Forwarder:
         self._started_ns = time.monotonic_ns()
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
-            xskmap = _open_xskmap(spec, descriptors, on_error)
+            maps = open_xskmaps(spec, descriptors, on_error)
             self.counters = Counters(len(spec.queues), descriptors.counters)
             on_error.callback(self.counters.close)
             self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC) if hasattr(os, "eventfd") else -1
             on_error.callback(self._close_stop_fd)
+            shared = bind(spec, spec.queues, on_error) if spec.shared_umem else []
             self.loops: list[BatchLoop] = []
             for queue in range(len(spec.queues)):
                 block = on_error.enter_context(self.counters.block(queue))
-                loop = BatchLoop(spec, queue, block, function=function, stop_fd=self._stop_fd)
+                loop = BatchLoop(
+                    spec,
+                    queue,
+                    block,
+                    function=function,
+                    stop_fd=self._stop_fd,
+                    binding=shared[queue] if shared else None,
+                )
                 self.loops.append(on_error.enter_context(loop))
-            if xskmap is not None:
-                for loop in self.loops:
-                    loop.enter(xskmap)
+            if spec.busy_poll and spec.defer_irqs:
+                interfaces = (spec.interface, spec.out) if spec.both_ways else (spec.interface,)
+                on_error.enter_context(NapiDeferral(interfaces, spec.defer_irqs, spec.flush_timeout))
+            for side, xskmap in enumerate(maps):
+                if xskmap is not None:
+                    for loop in self.loops:
+                        loop.enter(xskmap, out=side == 1)
             self._undo.push(on_error.pop_all())
 
     def _close_stop_fd(self) -> None:
@@ -144,6 +160,7 @@ class Forwarder:
             "pid": os.getpid(),
             "in_xskmap": bool(self.spec.xskmap) or self.descriptors.xskmap is not None,
             "sockets": self._granted(),
+            "bind_retries": sum(loop.bind_retries for loop in self.loops),
             "process": self.process,
         }
 
@@ -207,31 +224,6 @@ class Forwarder:
     def close(self) -> None:
         """Closes everything; may be called again."""
         self._undo.close()
-
-
-def _open_xskmap(spec: ForwarderSpec, descriptors: Descriptors, undo: contextlib.ExitStack) -> int | None:
-    fd = descriptors.xskmap
-    if spec.xskmap and fd is not None:
-        raise InputError("give --xskmap or --xskmap-fd, not both")
-    if spec.xskmap:
-        fd = kernel.open_pin(spec.xskmap)
-        undo.callback(os.close, fd)
-    if fd is None:
-        return None
-    name = f"--xskmap {spec.xskmap}" if spec.xskmap else f"--xskmap-fd {fd}"
-    try:
-        info = kernel.map_info(fd)
-    except InputError as error:
-        raise InputError(
-            f"{name} is no BPF map: give the XSKMAP of the program on {spec.interface}"
-        ) from error
-    if info.type != kernel.MapType.XSKMAP:
-        raise InputError(f"{name} is the map {info.name!r} of another type: give an XSKMAP")
-    if max(spec.queues) >= info.max_entries:
-        raise InputError(
-            f"{name} has {info.max_entries} slots, too few for queue {max(spec.queues)}: make the map larger"
-        )
-    return fd
 
 
 def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,10 +11,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xdp.pyxdp import xsk
+from xdp.pyxdp import xdplink, xsk
 from xdp.pyxdp.errors import InputError, KernelError
 
-from . import _batch, netdev
+from . import _batch, busy_poll, netdev
+from .busy_poll import BusyPoll
+from .spec import ForwarderSpec
 
 if TYPE_CHECKING:
     from xdp.pyxdp._native import Ring
@@ -29,8 +31,15 @@ class Granted:
     Attributes:
         interface, ifindex, queue: where it is bound.
         inode: the number in /proc/PID/fd → socket:[N].
+        asked: the binding that was asked for: "auto", "copy" or "zero-copy".
         mode: "copy" or "zero-copy".
+        attached: how the device's XDP program is attached when the socket is bound: "native", "generic"
+            (which can only be "copy"), "hardware", "several", or "none" where there is no program yet.
         need_wakeup: the kernel sets the rings' need-wakeup flags.
+        multi_buffer: packets may fill several frames.
+        unaligned: the UMEM's frames may lie anywhere.
+        shared_umem: other sockets of the process use the same UMEM.
+        busy_poll: what the kernel says of busy polling.
         tx_budget: descriptors a copy-mode sendto() may send.
         rx_size, tx_size, fill_size, completion_size: entries of the rings.
     """
@@ -39,8 +48,14 @@ class Granted:
     ifindex: int
     queue: int
     inode: int
+    asked: str
     mode: str
+    attached: str
     need_wakeup: bool
+    multi_buffer: bool
+    unaligned: bool
+    shared_umem: bool
+    busy_poll: BusyPoll
     tx_budget: int
     rx_size: int
     tx_size: int
@@ -52,13 +67,12 @@ class XskSocket:
     """One queue's socket over `xdp.pyxdp.xsk.XskSocket`.
 
     Args:
+        spec: ring sizes, binding and options.
         umem: the registered UMEM.
         interface: device, in the calling thread's network namespace.
         queue: its queue.
-        rx_size: entries of the RX ring.
-        tx_size: entries of the TX ring.
-        bind_flags: XDP_* bind flags; the kernel takes them from a UMEM's first socket only.
-        shared: this is the UMEM's second socket, with a fill and a completion ring of its own.
+        shared: the UMEM has a socket already: this one gets a fill and a completion ring of its own, and the
+            bind flags of the first.
 
     Raises:
         InputError: no such interface or queue, or the interface is down.
@@ -66,45 +80,53 @@ class XskSocket:
     """
 
     def __init__(
-        self,
-        umem: xsk.XskUmem,
-        interface: str,
-        queue: int,
-        *,
-        rx_size: int,
-        tx_size: int,
-        bind_flags: int,
-        shared: bool = False,
+        self, spec: ForwarderSpec, umem: xsk.XskUmem, interface: str, queue: int, *, shared: bool = False
     ) -> None:
         ifindex = netdev.index(interface)
         if not netdev.is_up(interface):
             raise InputError(f"{interface} is down: ip link set {interface} up")
         try:
             self._xsk = xsk.XskSocket(
-                umem, interface, queue, rx_size=rx_size, tx_size=tx_size, bind_flags=bind_flags, shared=shared
+                umem,
+                interface,
+                queue,
+                rx_size=spec.rx_size,
+                tx_size=spec.tx_size,
+                bind_flags=bind_flags(spec),
+                shared=shared,
             )
         except KernelError as error:
             if error.errno == errno.EINVAL:
                 check_queue(interface, queue)
             raise
         try:
-            self.granted = self._ask_back(interface, ifindex, queue)
+            self.granted = self._ask_back(spec, interface, ifindex, queue)
         except BaseException:
             self.close()
             raise
 
-    def _ask_back(self, interface: str, ifindex: int, queue: int) -> Granted:
+    def _ask_back(self, spec: ForwarderSpec, interface: str, ifindex: int, queue: int) -> Granted:
         with self._options() as options:
+            if spec.busy_poll:
+                busy_poll.ask(options, spec.busy_poll_usecs, spec.busy_poll_budget)
             flags = options.getsockopt(xsk.SOL_XDP, xsk.XDP_OPTIONS)
-            budget = _raise_tx_budget(options, self._xsk.tx.size)
+            budget = _set_tx_budget(options, spec.tx_budget or self._xsk.tx.size)
+            polling = busy_poll.granted(options)
         return Granted(
             interface=interface,
             ifindex=ifindex,
             queue=queue,
             inode=os.fstat(self.fd).st_ino,
+            asked=spec.binding,
             mode="zero-copy" if flags & xsk.XDP_OPTIONS_ZEROCOPY else "copy",
+            attached=xdplink.query(ifindex).mode,
             # Set by the kernel at bind: TX always has to be woken the first time (xp_assign_dev).
             need_wakeup=bool(self._xsk.tx.flags[0] & 1),
+            # The kernel takes these two as asked for or refuses them, and cannot be asked back.
+            multi_buffer=spec.multi_buffer,
+            unaligned=spec.unaligned,
+            shared_umem=spec.shared_umem,
+            busy_poll=polling,
             tx_budget=budget,
             rx_size=self._xsk.rx.size,
             tx_size=self._xsk.tx.size,
@@ -126,7 +148,16 @@ class XskSocket:
             ctypes.addressof(ring)
             for ring in (self._xsk.fill, self._xsk.completion, self._xsk.rx, self._xsk.tx)
         )
-        return (self.fd, fill, completion, rx, tx, self.granted.need_wakeup, receive, False)
+        return (
+            self.fd,
+            fill,
+            completion,
+            rx,
+            tx,
+            self.granted.need_wakeup,
+            receive,
+            self.granted.busy_poll.prefer,
+        )
 
     def statistics(self) -> dict[str, int]:
         """XDP_STATISTICS: what the kernel dropped or found wrong, since the socket exists."""
@@ -168,8 +199,18 @@ def check_queue(interface: str, queue: int) -> None:
         raise InputError(f"{interface} has no queue {queue}: it has {there} (ethtool -l {interface})")
 
 
-def _raise_tx_budget(options: socket.socket, budget: int) -> int:
-    """Lets one copy-mode sendto() send a ring's worth, where the kernel can (about Linux 6.17)."""
+def bind_flags(spec: ForwarderSpec) -> int:
+    """The flags of the bind of a UMEM's first socket."""
+    flags = {"auto": 0, "copy": xsk.XDP_COPY, "zero-copy": xsk.XDP_ZEROCOPY}[spec.binding]
+    if spec.need_wakeup:
+        flags |= xsk.XDP_USE_NEED_WAKEUP
+    if spec.multi_buffer:
+        flags |= xsk.XDP_USE_SG
+    return flags
+
+
+def _set_tx_budget(options: socket.socket, budget: int) -> int:
+    """Says how much one copy-mode sendto() may send, where the kernel can (about Linux 6.17)."""
     try:
         options.setsockopt(xsk.SOL_XDP, xsk.XDP_MAX_TX_SKB_BUDGET, struct.pack("I", budget))
     except OSError:

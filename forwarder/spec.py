@@ -17,6 +17,7 @@ ACTIONS = ("drop", "echo", "forward", "respond", "python", "verdict")
 BINDINGS = ("auto", "copy", "zero-copy")
 LOCKS = ("none", "all", "on-fault")
 BATCH_MAX = 1024  # csrc/batch.h
+CHAIN_MAX = 18  # MAX_SKB_FRAGS + 1: descriptors of a packet that a socket with XDP_USE_SG may send
 RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
 ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
 CONTEXT_MAX = 1 << 30  # far above any use
@@ -29,25 +30,37 @@ class ForwarderSpec:
 
     Attributes:
         interface: device to receive on, in the process's network namespace.
-        queues: its queues; each gets a thread, a UMEM and a socket of its own.
+        queues: its queues; each gets a thread, a socket and frames of its own.
         action: "drop", "echo", "forward", "respond", "python" or "verdict".
         python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
         verdict: "module:name" or "path.so:symbol" for the action "verdict" (see `forwarder.verdict`).
         verdict_context: what its context points to, one for each queue: a number of bytes, zeroed, or
             "module:function" that is called with the queue's number and gives a writable buffer; "" for none.
         out: device to send out of, for "forward" and for verdict 2 of a function.
+        both_ways: receive on `out` too; what comes there is handled alike, and `interface` is its other one.
         set_src_mac: forward writes this source address; "" leaves it.
         set_dst_mac: forward writes this destination address; "" leaves it.
         respond_mac: who "respond" is; "" for the interface's own.
         respond_ip: addresses that "respond" answers for, IPv4 and IPv6; none for the interface's own.
         xskmap: path of a pinned XSKMAP to enter; "" for none.
+        out_xskmap: for both_ways: the pinned XSKMAP of the program on `out`.
         binding: "copy", "zero-copy", or "auto" for the best that the kernel grants.
         batch: most packets moved at once.
-        frames: frames in each queue's UMEM.
-        frame_size: bytes a frame.
+        frames: frames of each queue.
+        frame_size: bytes a frame: 2,048 or 4,096, or all between with `unaligned`.
+        unaligned: frames may lie anywhere in the UMEM (XDP_UMEM_UNALIGNED_CHUNK_FLAG).
+        shared_umem: one UMEM for all queues, of which each has a part; else one for each.
+        multi_buffer: packets larger than a frame fill several (XDP_USE_SG); the XDP program must be one that
+            takes such packets (`ProgramSpec.frags`).
         headroom: bytes left free in front of each packet, beyond XDP's own 256.
         rx_size, tx_size, fill_size, completion_size: entries of the rings, powers of two.
         need_wakeup: wake the kernel only when it asks for it.
+        tx_budget: descriptors that one copy-mode sendto() may send; 0 for as many as the TX ring holds.
+        busy_poll: the queues' threads let the kernel receive (SO_PREFER_BUSY_POLL) and hold interrupts back.
+        busy_poll_usecs: how long one such call may poll, in microseconds (SO_BUSY_POLL).
+        busy_poll_budget: most packets that one such call receives (SO_BUSY_POLL_BUDGET).
+        defer_irqs: for busy_poll: the interface's napi_defer_hard_irqs while we run; 0 leaves both alone.
+        flush_timeout: for busy_poll: the interface's gro_flush_timeout while we run, in nanoseconds.
         hugepages: UMEM on 2 MiB pages.
         cpus: the CPU of each queue's thread, in the order of `queues`; empty: not pinned.
         user: become this user (NAME, NAME:GROUP or ids) once all is bound; "" stays who we are.
@@ -75,21 +88,32 @@ class ForwarderSpec:
     verdict: str = ""
     verdict_context: str = ""
     out: str = ""
+    both_ways: bool = False
     set_src_mac: str = ""
     set_dst_mac: str = ""
     respond_mac: str = ""
     respond_ip: tuple[str, ...] = ()
     xskmap: str = ""
+    out_xskmap: str = ""
     binding: str = "auto"
     batch: int = 64
     frames: int = 4096
     frame_size: int = 2048
+    unaligned: bool = False
+    shared_umem: bool = False
+    multi_buffer: bool = False
     headroom: int = 0
     rx_size: int = 2048
     tx_size: int = 2048
     fill_size: int = 2048
     completion_size: int = 2048
     need_wakeup: bool = True
+    tx_budget: int = 0
+    busy_poll: bool = False
+    busy_poll_usecs: int = 20
+    busy_poll_budget: int = 64
+    defer_irqs: int = 2
+    flush_timeout: int = 200_000
     hugepages: bool = False
     cpus: tuple[int, ...] = ()
     user: str = ""
@@ -130,6 +154,14 @@ class ForwarderSpec:
     def _check_action(self) -> None:
         if self.action not in ACTIONS:
             raise InputError(f"--action {self.action}: choose one of {', '.join(ACTIONS)}")
+        if self.both_ways and not self.out:
+            raise InputError("--both-ways needs --out, the other interface")
+        if self.out and self.out == self.interface:
+            raise InputError(
+                f"--out {self.out}: it is the interface itself; what is sent back is --action echo"
+            )
+        if self.out_xskmap and not self.both_ways:
+            raise InputError("--out-xskmap needs --both-ways: without it nothing is received there")
         if self.action == "forward" and not self.out:
             raise InputError("--action forward needs --out, the interface to send out of")
         if (self.action == "python") != bool(self.python):
@@ -168,8 +200,24 @@ class ForwarderSpec:
             if not 1 <= size <= RING_MAX or size & (size - 1):
                 option = ring.replace("_", "-")
                 raise InputError(f"--{option} {size}: choose a power of two from 1 to {RING_MAX}")
-        if self.frame_size < 1 or self.frame_size & (self.frame_size - 1):
-            raise InputError(f"--frame-size {self.frame_size}: choose a power of two (2048 or 4096)")
+        if self.frame_size < 1 or (self.frame_size & (self.frame_size - 1) and not self.unaligned):
+            raise InputError(
+                f"--frame-size {self.frame_size}: choose a power of two (2048 or 4096), or add --unaligned"
+            )
+        if self.multi_buffer and min(self.batch, self.tx_size, self.rx_size) < CHAIN_MAX:
+            raise InputError(
+                f"--multi-buffer: a packet may have {CHAIN_MAX} descriptors; make --batch, --rx-size and "
+                "--tx-size at least as large"
+            )
+        for option, value, most in (
+            ("--tx-budget", self.tx_budget, self.tx_size),
+            ("--busy-poll-budget", self.busy_poll_budget, 0xFFFF),
+            ("--busy-poll-usecs", self.busy_poll_usecs, 0xFFFF),
+            ("--defer-irqs", self.defer_irqs, 0x7FFFFFFF),
+            ("--flush-timeout", self.flush_timeout, 0x7FFFFFFF),
+        ):
+            if not 0 <= value <= most:
+                raise InputError(f"{option} {value}: choose 0 to {most}")
         if not 1 <= self.frames <= RING_MAX:
             raise InputError(f"--frames {self.frames}: choose 1 to {RING_MAX}")
         if not 0 <= self.headroom < self.frame_size:
@@ -194,6 +242,7 @@ class ForwarderSpec:
         self,
         *,
         xskmap_fd: int | None = None,
+        out_xskmap_fd: int | None = None,
         ready_fd: int | None = None,
         report_fd: int | None = None,
         counters_fd: int | None = None,
@@ -210,6 +259,7 @@ class ForwarderSpec:
             argv += _option(field.name, value)
         fds = {
             "--xskmap-fd": xskmap_fd,
+            "--out-xskmap-fd": out_xskmap_fd,
             "--ready-fd": ready_fd,
             "--report-fd": report_fd,
             "--counters-fd": counters_fd,

@@ -13,7 +13,7 @@ from typing import Any
 from .attachment import Attachment, Kind, Mode, attach
 from .maps import TypedMap
 from .pyxdp import kernel
-from .pyxdp.bpf import BpfObject, BpfProgram
+from .pyxdp.bpf import F_XDP_HAS_FRAGS, BpfObject, BpfProgram
 from .pyxdp.btf import Btf
 from .pyxdp.errors import InputError
 from .pyxdp.kernel import ProgType
@@ -29,6 +29,8 @@ class ProgramSpec:
         program: the function's name; needed only if the object has several XDP programs.
         rodata: values for the object's `const volatile` integers, set before the verifier sees them.
         map_entries: sizes of maps by name, such as {"xsks_map": 128}.
+        frags: the program also takes packets that fill several buffers, as if its section were "xdp.frags";
+            it sees the first only. Without it a device refuses native XDP with a large MTU.
         log_level: verbosity of the verifier's log (see `pyxdp.bpf.BpfObject`).
     """
 
@@ -36,6 +38,7 @@ class ProgramSpec:
     program: str | None = None
     rodata: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     map_entries: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
+    frags: bool = False
     log_level: int = 0
 
     @property
@@ -50,6 +53,7 @@ class ProgramSpec:
             "program": self.program,
             "rodata": dict(self.rodata),
             "map_entries": dict(self.map_entries),
+            "frags": self.frags,
         }
 
 
@@ -145,6 +149,8 @@ class Program:
                 if entries < 1:
                     raise InputError(f"map {name} needs at least 1 entry, not {entries}")
                 self._object.maps[name].max_entries = entries
+            if spec.frags:
+                self._program.flags |= F_XDP_HAS_FRAGS
             self._object.load()
             self.maps = dict(self._typed_maps())
             self._counter_names = self._read_counter_names()

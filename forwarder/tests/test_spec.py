@@ -66,6 +66,7 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
         "lock_memory": "all",
         "need_wakeup": False,
         "out": "dut1",
+        "out_xskmap": "/pin1",
         "priority": "nice:-10",
         "queues": (3,),
         "respond_ip": ("10.0.0.1",),
@@ -91,8 +92,8 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
 
 
 def test_descriptors_ride_beside_the_spec() -> None:
-    argv = ForwarderSpec("dut0").to_argv(xskmap_fd=3, ready_fd=4, report_fd=5, counters_fd=6)
-    assert parse(argv)[1] == Descriptors(xskmap=3, ready=4, report=5, counters=6)
+    argv = ForwarderSpec("dut0").to_argv(xskmap_fd=3, ready_fd=4, report_fd=5, counters_fd=6, out_xskmap_fd=7)
+    assert parse(argv)[1] == Descriptors(xskmap=3, ready=4, report=5, counters=6, out_xskmap=7)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,13 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"respond_ip": ("300.1.1.1",)}, "IPv4 or IPv6 address"),
         ({"respond_ip": tuple(f"10.0.0.{n}" for n in range(9))}, "at most 8"),
         ({"binding": "magic"}, "choose one of auto"),
+        ({"both_ways": True}, "--both-ways needs --out"),
+        ({"out": "dut0"}, "it is the interface itself"),
+        ({"out_xskmap": "/pin", "out": "dut1"}, "--out-xskmap needs --both-ways"),
+        ({"multi_buffer": True, "batch": 17}, "18 descriptors"),
+        ({"tx_budget": 4096}, "--tx-budget 4096: choose 0 to 2048"),
+        ({"busy_poll_budget": -1}, "--busy-poll-budget -1"),
+        ({"frame_size": 3000}, "or add --unaligned"),
         ({"batch": 0}, "choose 1 to 1024"),
         ({"batch": 1025}, "choose 1 to 1024"),
         ({"rx_size": 1000}, "--rx-size 1000: choose a power of two"),

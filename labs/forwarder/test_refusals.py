@@ -31,11 +31,15 @@ pytestmark = pytest.mark.lab
             ForwarderSpec("dut0", frame_size=1024),
             "register UMEM .* frame size must be a power of two from 2048",
         ),
+        (
+            ForwarderSpec("dut0", frame_size=5000, unaligned=True),
+            "register UMEM .*EINVAL.* frame size must be",
+        ),
         (ForwarderSpec("dut0", binding="zero-copy"), "bind AF_XDP socket .*ENOTSUP.* use copy mode"),
         (ForwarderSpec("dut0", action="forward", out="dut9"), "no interface named 'dut9'"),
         (ForwarderSpec("dut0", xskmap="/nowhere"), "/nowhere"),
     ],
-    ids=["interface", "queue", "frame size 8192", "frame size 1024", "zero-copy", "out", "pin"],
+    ids=["interface", "queue", "frame size 8192", "size 1024", "unaligned 5000", "zero-copy", "out", "pin"],
 )
 def test_refusal_says_what_to_do(topology: Topology, run_id: str, spec: ForwarderSpec, message: str) -> None:
     with pytest.raises(NotReadyError, match=message) as refused:

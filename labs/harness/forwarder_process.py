@@ -28,6 +28,7 @@ class ForwarderProcess(Process):
         namespace: where its interfaces live.
         run: the run's id.
         xskmap_fd: the map into which it puts its sockets, inherited; None to leave maps alone.
+        out_xskmap_fd: likewise for those on its other interface, where it receives there too.
         program: what to run in its place: any command that speaks the same protocol of ready and report pipe.
         others: as for `Process`.
     """
@@ -39,6 +40,7 @@ class ForwarderProcess(Process):
         namespace: NetNs,
         run: str,
         xskmap_fd: int | None = None,
+        out_xskmap_fd: int | None = None,
         program: Sequence[str] = (sys.executable, "-m", "forwarder"),
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
@@ -51,9 +53,10 @@ class ForwarderProcess(Process):
         self._counters_fd = os.memfd_create("forwarder-counters", os.MFD_CLOEXEC)
         argv += ["--counters-fd", str(self._counters_fd)]
         inherited = [*pass_fds, self._counters_fd]
-        if xskmap_fd is not None:
-            argv += ["--xskmap-fd", str(xskmap_fd)]
-            inherited.append(xskmap_fd)
+        for option, fd in (("--xskmap-fd", xskmap_fd), ("--out-xskmap-fd", out_xskmap_fd)):
+            if fd is not None:
+                argv += [option, str(fd)]
+                inherited.append(fd)
         super().__init__(
             argv,
             run=run,

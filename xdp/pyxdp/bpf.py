@@ -14,6 +14,7 @@ from ._native import OpenOpts, libbpf
 from .errors import InputError, KernelError
 from .kernel import MapType, ProgType
 
+F_XDP_HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS, linux/bpf.h: what the section "xdp.frags" stands for
 _ERRNO_FORMAT = 4001  # LIBBPF_ERRNO__FORMAT, bpf/libbpf.h
 _LOG_BYTES = 1 << 20
 
@@ -122,6 +123,17 @@ class BpfProgram:
     def fd(self) -> int:
         """File descriptor, owned by the object; negative before the load."""
         return int(libbpf().bpf_program__fd(self._live))
+
+    @property
+    def flags(self) -> int:
+        """BPF_F_* with which it is loaded; to be set before the load."""
+        return int(libbpf().bpf_program__flags(self._live))
+
+    @flags.setter
+    def flags(self, flags: int) -> None:
+        result = libbpf().bpf_program__set_flags(self._live, flags)
+        if result:
+            raise KernelError("set flags of program", self.name, result, hint="do it before the load")
 
     def set_autoload(self, load: bool) -> None:
         """Says whether loading the object loads this program."""

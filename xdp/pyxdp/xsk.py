@@ -118,7 +118,8 @@ class XskUmem:
 
 
 _UMEM_HINTS = {
-    22: "frame size must be a power of two from 2048 to the page size, ring sizes powers of two",
+    22: "frame size must be a power of two from 2048 to the page size (unaligned: any size between), "
+    "headroom smaller than a frame less 256, ring sizes powers of two",
     105: "locked memory is limited: use fewer frames, raise RLIMIT_MEMLOCK or run with CAP_IPC_LOCK",
     1: "AF_XDP needs CAP_NET_RAW: run as root",
     97: "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)",

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Busy polling: the thread that asks for packets lets the kernel receive them, instead of interrupts.
+
+Two halves belong together (Documentation/networking/napi.rst): a socket that prefers to be polled, and a
+device whose NAPI holds its interrupts back for as long as somebody polls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from xdp.pyxdp.errors import InputError, KernelError
+from xdp.pyxdp.sysfs import open_sysfs
+
+# asm-generic/socket.h; the socket module names none of them
+SO_BUSY_POLL = 46
+SO_PREFER_BUSY_POLL = 69
+SO_BUSY_POLL_BUDGET = 70
+
+SETTINGS = ("napi_defer_hard_irqs", "gro_flush_timeout")
+# Waits for the end of whoever holds the other end of its standard input, then writes the old values. It has
+# a session of its own, so that neither Ctrl-C nor a signal to the forwarder's group ends it before.
+_GUARD = """
+import os, sys
+os.read(0, 1)
+for given in sys.argv[1:]:
+    fd, _, value = given.partition("=")
+    try:
+        os.write(int(fd), value.encode())
+    except OSError:
+        pass
+"""
+_GUARD_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class BusyPoll:
+    """What a socket has of busy polling.
+
+    Attributes:
+        prefer: SO_PREFER_BUSY_POLL.
+        usecs: SO_BUSY_POLL, how long one call may poll, in microseconds.
+        budget: SO_BUSY_POLL_BUDGET, most packets that one call may receive.
+    """
+
+    prefer: bool
+    usecs: int
+    budget: int
+
+
+def ask(options: socket.socket, usecs: int, budget: int) -> None:
+    """Makes a socket prefer busy polling.
+
+    Raises:
+        KernelError: EPERM without CAP_NET_ADMIN, ENOPROTOOPT before Linux 5.11.
+    """
+    for name, option, value in (
+        ("SO_PREFER_BUSY_POLL", SO_PREFER_BUSY_POLL, 1),
+        ("SO_BUSY_POLL", SO_BUSY_POLL, usecs),
+        ("SO_BUSY_POLL_BUDGET", SO_BUSY_POLL_BUDGET, budget),
+    ):
+        try:
+            options.setsockopt(socket.SOL_SOCKET, option, value)
+        except OSError as error:
+            raise KernelError(
+                f"set {name}",
+                str(value),
+                error.errno or 0,
+                hint="busy polling needs CAP_NET_ADMIN and Linux 5.11: leave --busy-poll out",
+            ) from error
+
+
+def granted(options: socket.socket) -> BusyPoll:
+    """What the kernel says of a socket's busy polling; all zero where it knows none.
+
+    The budget cannot be asked back: no kernel up to 6.18 has it in getsockopt().
+    """
+    values = []
+    for option in (SO_PREFER_BUSY_POLL, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET):
+        try:
+            values.append(struct.unpack("i", options.getsockopt(socket.SOL_SOCKET, option, 4))[0])
+        except OSError:
+            values.append(0)
+    return BusyPoll(bool(values[0]), values[1], values[2])
+
+
+class NapiDeferral:
+    """Interrupts of some devices held back while somebody polls them; restored at `close`.
+
+    Also after a SIGKILL: a small process waits for our end and writes what stood there before. It keeps the
+    privileges that this process may give up.
+
+    Args:
+        interfaces: the devices, in this network namespace.
+        defer_hard_irqs: how often NAPI may find nothing before the interrupt is enabled again.
+        gro_flush_timeout: nanoseconds after which the kernel polls by itself where nobody else does.
+
+    Raises:
+        InputError: no such device.
+        KernelError: the kernel refused.
+    """
+
+    def __init__(self, interfaces: tuple[str, ...], defer_hard_irqs: int, gro_flush_timeout: int) -> None:
+        self.before: dict[str, tuple[int, ...]] = {}
+        self._guard: subprocess.Popen[bytes] | None = None
+        wanted = (defer_hard_irqs, gro_flush_timeout)
+        with contextlib.ExitStack() as files, contextlib.ExitStack() as on_error:
+            root = open_sysfs()
+            files.callback(os.close, root)
+            fds: list[int] = []
+            for interface in interfaces:
+                found = []
+                for setting in SETTINGS:
+                    fds.append(_open(root, interface, setting))
+                    files.callback(os.close, fds[-1])
+                    found.append(int(os.pread(fds[-1], 32, 0)))
+                self.before[interface] = tuple(found)
+            old = [value for values in self.before.values() for value in values]
+            self._start_guard(fds, old)
+            on_error.callback(self.close)
+            for fd, value in zip(fds, wanted * len(interfaces), strict=True):
+                try:
+                    os.pwrite(fd, str(value).encode(), 0)
+                except OSError as error:
+                    raise KernelError("defer interrupts", ", ".join(interfaces), error.errno or 0) from error
+            on_error.pop_all()
+
+    def _start_guard(self, fds: list[int], old: list[int]) -> None:
+        arguments = [f"{fd}={value}" for fd, value in zip(fds, old, strict=True)]
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _GUARD, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+
+    def close(self) -> None:
+        """Restores what was there before, and waits until that is done; may be called again."""
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        assert guard.stdin is not None
+        guard.stdin.close()
+        try:
+            guard.wait(_GUARD_SECONDS)
+        except subprocess.TimeoutExpired:
+            guard.kill()
+            guard.wait()
+
+    def __enter__(self) -> NapiDeferral:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _open(root: int, interface: str, setting: str) -> int:
+    try:
+        return os.open(f"class/net/{interface}/{setting}", os.O_RDWR | os.O_CLOEXEC, dir_fd=root)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{interface} has no setting {setting}: busy polling needs Linux 5.11, leave --busy-poll out"
+        ) from error
+    except OSError as error:
+        raise KernelError(f"open {setting}", interface, error.errno or 0) from error
