@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab-setup lab test bench bench-tester bench-chain check lab-cleanup lock need-root
+.PHONY: help lab-setup lab test bench bench-tester bench-chain bench-flood check lab-cleanup lock need-root
 
 # ARGS is passed on to the command; PYTHON chooses the interpreter of .venv (an existing one is kept without it).
 ARGS ?=
@@ -34,8 +34,11 @@ bench: need-root lab-setup ## set up, then print how long things take (root)
 bench-tester: need-root lab-setup ## set up, then print how fast the tester is beside other senders (root)
 	@$(VENV)/python -m labs.harness.bench_tester $(ARGS)
 
-bench-chain: need-root lab-setup ## set up, then send ten million frames through a forwarder, each verified (root)
+bench-chain: need-root lab-setup ## set up, then send ten million frames at half the rate without loss, each verified (root)
 	@$(VENV)/python -m labs.harness.bench_chain $(ARGS)
+
+bench-flood: need-root lab-setup ## set up, then offer three times what a forwarder takes: where is the rest lost? (root)
+	@$(VENV)/python -m labs.harness.bench_flood $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check

@@ -238,7 +238,8 @@ def test_frames_that_go_together_leave_in_one_batch() -> None:
     assert batch(rate_pps=500_000) == 1
     assert batch(rate_pps=1000, burst=33) == 64
     assert batch(rate_pps=1000, burst=1000) == 256
-    assert batch(rate_pps=2e6) == 16
+    assert batch(rate_pps=700_000) == 16
+    assert batch(rate_pps=2e6) == 64
 
 
 def test_a_capture_is_read_whole_and_in_order(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from .sizes import MIN_BYTES
 
 FULL_BATCH = 64  # as fast as it goes: a veth's ring takes 256
 FULL_TIME_EVERY = 16  # as many as leave in one bulk (DEV_MAP_BULK_SIZE, kernel/bpf/devmap.c)
-PACED_BATCH_PPS = 600_000  # up to this rate each frame leaves at its own time
+# Above these rates so many frames leave together: a batch by itself costs as much as some frames.
+PACED_BATCHES = ((800_000, FULL_BATCH), (600_000, FULL_BATCH // 4))
 MAX_BATCH = 256  # TEST_XDP_MAX_BATCH, net/bpf/test_run.c
 MAX_REPEAT = 2**31 - 1
 SPIN_NS = 100_000  # as in tester_send.bpf.c: the longest wait in one call of the program
@@ -90,8 +91,10 @@ def batch_size(plan: TrafficPlan) -> int:
     if plan.rate_pps is None and plan.rate_bps is None:
         return FULL_BATCH
     wanted = plan.burst
-    if plan.rate_pps is not None and plan.rate_pps > PACED_BATCH_PPS:
-        wanted = max(wanted, FULL_BATCH // 4)
+    for rate, frames in PACED_BATCHES:
+        if plan.rate_pps is not None and plan.rate_pps > rate:
+            wanted = max(wanted, frames)
+            break
     return min(MAX_BATCH, 1 << (wanted - 1).bit_length())
 
 
