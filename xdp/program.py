@@ -64,9 +64,10 @@ def bundled() -> list[str]:
         entry.name.removesuffix(".bpf.o")
         for entry in objects.iterdir()
         # feature_*: what `xdplab features` tries; xsk_*: what `xskmap` reads with; watch: for tracepoints;
-        # tester_*: what `xdplab send` and `xdplab sink` are made of; none of them is for a device by itself
+        # tester_*: what `xdplab send` and `xdplab sink` are made of; conform_*: of the conformance suite;
+        # none of them is for a device by itself
         if entry.name.endswith(".bpf.o")
-        and not entry.name.startswith(("feature_", "xsk_", "watch", "tester_"))
+        and not entry.name.startswith(("conform_", "feature_", "xsk_", "watch", "tester_"))
     )
 
 

@@ -2,8 +2,10 @@
 #include "glue_arguments.h"
 
 static const char *const action_names[] = {
-	[ACTION_DROP] = "drop",	      [ACTION_ECHO] = "echo", [ACTION_FORWARD] = "forward",
-	[ACTION_RESPOND] = "respond", [ACTION_HOST] = "host",
+	[ACTION_DROP] = "drop",
+	[ACTION_ECHO] = "echo",
+	[ACTION_FORWARD] = "forward",
+	[ACTION_RESPOND] = "respond",
 };
 
 static int parse_mac(const char *name, Py_buffer *given, uint8_t *mac, bool *is_set)

@@ -185,6 +185,7 @@ _BPF: dict[str, tuple[Any, ...]] = {
     "bpf_link_get_fd_by_id": (c_int, c_uint32),
     "bpf_prog_load": (c_int, c_int, c_char_p, c_char_p, c_void_p, c_size_t, c_void_p),
     "bpf_prog_test_run_opts": (c_int, c_int, POINTER(TestRunOpts)),
+    "bpf_link_update": (c_int, c_int, c_int, c_void_p),
     "bpf_link_create": (c_int, c_int, c_int, c_int, POINTER(LinkCreateOpts)),
     "bpf_link_detach": (c_int, c_int),
     "bpf_raw_tracepoint_open": (c_int, c_char_p, c_int),

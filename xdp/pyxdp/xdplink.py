@@ -59,6 +59,19 @@ def link_create(prog_fd: int, ifindex: int, flags: int = 0) -> int:
     return fd
 
 
+def link_update(link_fd: int, prog_fd: int) -> None:
+    """Puts another program in the place of the attached one; no packet meets a device without a program.
+
+    Raises:
+        KernelError: the driver refuses the new program (EINVAL: no frags, and the MTU is too large for it).
+    """
+    result = libbpf().bpf_link_update(link_fd, prog_fd, None)
+    if result:
+        raise KernelError(
+            "replace XDP program", f"link fd {link_fd}", result, hint=_hint(-result, FLAGS_NATIVE)
+        )
+
+
 def netlink_attach(prog_fd: int, ifindex: int, flags: int = 0) -> None:
     """Attaches by netlink: the program stays until it is detached or the device goes.
 

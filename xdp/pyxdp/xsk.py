@@ -28,6 +28,14 @@ XDP_ZEROCOPY = 1 << 2
 XDP_USE_NEED_WAKEUP = 1 << 3
 XDP_USE_SG = 1 << 4
 XDP_UMEM_UNALIGNED_CHUNK_FLAG = 1 << 0
+XDP_RING_NEED_WAKEUP = 1 << 0
+XDP_PKT_CONTD = 1 << 0  # options of a descriptor: the packet goes on in the next one
+XDP_TX_METADATA = 1 << 1
+# Where a socket's rings are found by mmap().
+XDP_PGOFF_RX_RING = 0
+XDP_PGOFF_TX_RING = 0x80000000
+XDP_UMEM_PGOFF_FILL_RING = 0x100000000
+XDP_UMEM_PGOFF_COMPLETION_RING = 0x180000000
 INHIBIT_PROG_LOAD = 1 << 0  # XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD, xdp/xsk.h
 
 # struct xdp_statistics, linux/if_xdp.h; the last three exist since Linux 5.9.

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Where the suite runs: pairs of devices, each a DUT with XDP and a peer that sends to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from forwarder import netdev
+from labs.conformance.mode import Mode
+from labs.conformance.tap import Tap
+from labs.harness.netlink_errors import kernel_errors
+from labs.harness.netns import NetNs
+from labs.harness.topology import NodeSpec, Topology, TopologySpec
+from labs.harness.veth_spec import EndSpec, VethSpec
+from xdp.attachment import Attachment
+from xdp.program import Program
+from xdp.pyxdp import xdplink
+from xdp.pyxdp.errors import KernelError
+
+QUEUES = 2
+
+
+@dataclass(frozen=True)
+class WireSpec:
+    """Two devices that hear each other: where the AF_XDP sockets are bound, and where traffic comes from."""
+
+    dut: str
+    peer: str
+    queues: int
+
+
+class Wire:
+    """The two devices, and the XDP program on the DUT; a context manager.
+
+    Args:
+        spec: their names.
+        dut_namespace, peer_namespace: where they live; which stay the caller's.
+    """
+
+    def __init__(self, spec: WireSpec, dut_namespace: NetNs, peer_namespace: NetNs) -> None:
+        self.spec = spec
+        self.dut, self.peer = dut_namespace, peer_namespace
+        self._attachment: Attachment | None = None
+        self._attached = ("", "")
+        self._undo = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            with self.dut.entered():
+                self.dut_mac = netdev.mac(spec.dut)
+            with self.peer.entered():
+                self.peer_mac = netdev.mac(spec.peer)
+            self.tap = undo.enter_context(Tap(self.peer, spec.peer))
+            self.stack = undo.enter_context(Tap(self.dut, spec.dut))
+            self._undo.push(undo.pop_all())
+
+    def attach(self, program: Program, mode: Mode) -> None:
+        """Puts a program on the DUT, in the place of the one that is there already.
+
+        Raises:
+            KernelError: refused.
+        """
+        if self._attachment is not None and self._attached[0] == mode.xdp:
+            assert self._attachment.link_fd is not None
+            xdplink.link_update(self._attachment.link_fd, program.fd)
+        else:
+            self.detach()
+            with self.dut.entered():
+                self._attachment = program.attach(self.spec.dut, mode.xdp)
+        self._attached = (mode.xdp, program.name)
+
+    def detach(self) -> None:
+        """Takes the program off. Idempotent."""
+        attachment, self._attachment = self._attachment, None
+        if attachment is not None:
+            attachment.close()
+
+    @contextlib.contextmanager
+    def mtu(self, size: int) -> Iterator[None]:
+        """Both devices with this MTU, and with their own again at the end.
+
+        Raises:
+            KernelError: a driver refuses (EINVAL, ERANGE).
+        """
+        ends = ((self.dut, self.spec.dut), (self.peer, self.spec.peer))
+        with contextlib.ExitStack() as undo:
+            for namespace, interface in ends:
+                before = _set_mtu(namespace, interface, size)
+                undo.callback(_set_mtu, namespace, interface, before)
+            yield
+
+    def close(self) -> None:
+        """Detaches the program and closes the taps."""
+        self.detach()
+        self._undo.close()
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _set_mtu(namespace: NetNs, interface: str, size: int) -> int:
+    with contextlib.closing(namespace.netlink()) as route:
+        index = namespace.interface_index(interface)
+        before = int(route.link("get", index=index)[0].get_attr("IFLA_MTU"))
+        if before != size:
+            with kernel_errors("set MTU", f"{size} on {interface}"):
+                route.link("set", index=index, mtu=size)
+    return before
+
+
+class Site:
+    """All wires, the first of which most cases use; a context manager.
+
+    Attributes:
+        own: the suite made it: queues can be aimed at, there is a second wire.
+        wires: one or two.
+    """
+
+    def __init__(self, own: bool, wires: tuple[Wire, ...], undo: contextlib.ExitStack) -> None:
+        self.own = own
+        self.wires = wires
+        self._undo = undo
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the result's JSON."""
+        return {"own": self.own, "wires": [asdict(wire.spec) for wire in self.wires]}
+
+    def close(self) -> None:
+        """Leaves the devices as they were; own ones are removed."""
+        self._undo.close()
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _pair(number: int) -> VethSpec:
+    # A tap's frames arrive on queue 0; an AF_XDP socket of the peer may send on any.
+    return VethSpec(
+        EndSpec("gen", f"gen{number}", f"02:00:00:00:{number:02x}:01", send_queues=1),
+        EndSpec("dut", f"dut{number}", f"02:00:00:00:{number:02x}:02"),
+        queues=QUEUES,
+    )
+
+
+TWO_PAIRS = TopologySpec("conformance", (NodeSpec("gen"), NodeSpec("dut")), (_pair(0), _pair(1)))
+
+
+def own_site(run: str | None = None) -> Site:
+    """Two veth pairs between two namespaces, with two queues each.
+
+    Raises:
+        KernelError: as from `Topology.build`.
+    """
+    with contextlib.ExitStack() as undo:
+        topology = undo.enter_context(Topology.build(TWO_PAIRS, run=run))
+        wires = tuple(
+            undo.enter_context(
+                Wire(WireSpec(link.b.name, link.a.name, link.queues), topology["dut"], topology["gen"])
+            )
+            for link in TWO_PAIRS.links
+        )
+        return Site(True, wires, undo.pop_all())
+
+
+def is_unsupported(error: KernelError) -> bool:
+    """The device or its driver has no such thing, which is no fault of anybody's."""
+    return error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE)
