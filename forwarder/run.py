@@ -94,8 +94,8 @@ def _run_bound(
             if server:
                 server.start(forwarder.snapshot)
             ready = forwarder.ready()
+            shown.ready(ready)  # first, so that the first interval has all that comes once we are ready
             write_line(forwarder.descriptors.ready, ready)
-            shown.ready(ready)
             forwarder.wait(shown.interval)
         finally:
             if server:
