@@ -11,12 +11,15 @@ import contextlib
 import os
 import socket
 import struct
-import subprocess
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from xdp.pyxdp.errors import InputError, KernelError
 from xdp.pyxdp.sysfs import open_sysfs
+
+if TYPE_CHECKING:
+    import subprocess
 
 # asm-generic/socket.h; the socket module names none of them
 SO_BUSY_POLL = 46
@@ -132,6 +135,8 @@ class NapiDeferral:
             on_error.pop_all()
 
     def _start_guard(self, fds: list[int], old: list[int]) -> None:
+        import subprocess  # rarely needed, and dear at start
+
         arguments = [f"{fd}={value}" for fd, value in zip(fds, old, strict=True)]
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _GUARD, *arguments],
@@ -147,6 +152,8 @@ class NapiDeferral:
         guard, self._guard = self._guard, None
         if guard is None:
             return
+        import subprocess
+
         assert guard.stdin is not None
         guard.stdin.close()
         try:

@@ -17,13 +17,19 @@ from .process import Descriptors
 from .run import run, write_line
 from .spec import ForwarderSpec
 
-DESCRIPTION = """\
-Takes packets from queues of one interface through AF_XDP, decides, and sends.
+USAGE = """\
+xdplab forward -i IF [--xskmap PIN] [--action ACTION] [OPTION…]
+       xdplab forward --config FILE [OPTION…]"""
 
-An XDP program on the interface must redirect packets into an XSKMAP; the
-forwarder enters its sockets there, in the slot of each queue, if it is given
-the map (--xskmap or --xskmap-fd). With neither, no map is changed, and no
-packet comes until somebody else enters the socket.
+DESCRIPTION = """\
+Takes packets from queues of an interface through AF_XDP, decides, and sends.
+
+First an XDP program must be attached to the interface that redirects packets
+into an XSKMAP (xdplab run brings one of its own). Give the forwarder that map,
+by its pin or as an inherited descriptor: it binds a socket to each queue and
+enters it into the queue's slot. Without a map it binds, and waits until
+somebody else enters its sockets. `xdplab xskmap` shows who is in which slot,
+`xdplab why` why no packet comes, `xdplab stats` what a forwarder does.
 
 actions:
   drop      take the packet and forget it
@@ -34,25 +40,50 @@ actions:
   python    ask --python MODULE:FUNCTION once a batch:
             function(packets, frames) -> verdicts
             (NumPy views; 0 drop, 1 back, 2 out of --out, 3 not matched)
-  verdict   ask --verdict once a packet, at C speed: function(data, len, context)
-            -> verdict, a numba.cfunc in Python or a symbol of a shared object
+  verdict   ask --verdict once a packet, at C speed:
+            function(data, length, context) -> verdict, a numba.cfunc in Python
+            or a symbol of a shared object
             (its header: -I"$(python -m forwarder.verdict)")
 """
 
 EPILOG = """\
 examples:
-  python -m forwarder -i dut0 --action echo --xskmap /sys/fs/bpf/xsks_map
-  python -m forwarder -i dut0 --action forward --out dut1 \\
-                      --set-dst-mac 02:00:00:00:00:02 --cpu 1
-  python -m forwarder -i dut0 -q 0,1 --python mymodule:decide --check-owners
+  xdplab forward -i eth1 --xskmap /sys/fs/bpf/xsks_map
+      counts what comes to queue 0, and drops it
+  xdplab forward -i eth1 -q 0,1 --cpu 2,3 --action echo --xskmap PIN
+      two queues, a thread and a core each
+  xdplab forward -i eth1 --out eth2 --action forward --xskmap PIN \\
+                 --set-dst-mac 02:00:00:00:00:02 --user nobody
+      from one interface to the other, as nobody once all is bound
+  xdplab forward -i eth1 --python mymodule:decide --xskmap PIN --json-lines
+      your function decides; each second an object for a program
+  xdplab forward -i eth1 --rx-size 4096 --print-config >forward.yaml
+  xdplab forward --config forward.yaml --duration 60
+      options in a file: queue: [0, 1], need-wakeup: false, …
 
-Each --interval a line like this goes to stdout:
-  AF_XDP RX: 10000 pkts (10000 pps) 600 KB (4.8 Mbit/s)
-SIGINT or SIGTERM ends it; the last line of stdout is a JSON report: counters,
-XDP_STATISTICS, where every frame is, what was granted.
-Exit code 0: all well; 1: frames not conserved, or the Python function failed;
-2: it could not start (one line says why).
+what it prints:
+  on a terminal, a table each --interval (columns: xdplab stats --help);
+  elsewhere or with --plain, a line each --interval
+    AF_XDP RX: 10000 pkts (10000 pps) 600 KB (4.8 Mbit/s)
+  and at the end, on SIGINT, SIGTERM or after --duration, one line of JSON:
+  all counters, XDP_STATISTICS, where every frame is, what was granted;
+  with --json-lines nothing but JSON (forwarder/lines.schema.json).
+
+privileges: binding needs CAP_NET_RAW, entering a map CAP_BPF, busy polling
+CAP_NET_ADMIN; root has them all. Once that is done every capability is given
+up for good: sending, receiving and reporting need none.
+
+exit code: 0 all well; 1 frames not conserved, or your function failed; 2 it
+could not start (one line says why).
 """
+
+STARTERS = "for whoever starts it"
+_NOTES = {
+    "memory and rings": "Sizes of rings are powers of two.",
+    "busy polling": "For drivers with NAPI, from Linux 5.11 on.",
+    "the process": "Done once all is bound; then every privilege is given up.",
+    STARTERS: "Descriptors that the new process inherits; the lab starts its forwarders so.",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,41 +91,45 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # The width is given also because argparse would import much to learn it.
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """All options; those of the spec's fields leave nothing in the namespace unless they are given."""
     parser = _Parser(
         prog="xdplab forward",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help="read options from this YAML file; options overrule it"
-    )
-    parser.add_argument(
-        "--print-config", action="store_true", help="write all options as such a file, and end"
+        add_help=False,
     )
     for title, options in GROUPS.items():
-        group = parser.add_argument_group(title)
+        group = parser.add_argument_group(title, _NOTES.get(title))
         add_options(group, options)
         if title in _MORE:
             _MORE[title](group)
+    _add_descriptors(parser.add_argument_group(STARTERS, _NOTES[STARTERS]))
+    group = parser.add_argument_group("options in a file")
+    group.add_argument("--config", metavar="FILE", help="read this YAML file; options overrule it")
+    group.add_argument("--print-config", action="store_true", help="write all options in force, and end")
+    group.add_argument("-h", "--help", action="help", help="this text")
     return parser
 
 
 def _more_sources(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
-    add("--xskmap-fd", type=int, metavar="N", help="enter the XSKMAP of this inherited descriptor")
-    add("--out-xskmap-fd", type=int, metavar="N", help="the same for --out, with --both-ways")
-    for binding, what in (("copy", "ask for copy mode"), ("zero-copy", "ask for zero-copy mode, or fail")):
+    for binding, what in (("copy", "copy mode"), ("zero-copy", "zero-copy mode, or fail")):
         add(
             f"--{binding}",
             dest="binding",
             action="store_const",
             const=binding,
             default=argparse.SUPPRESS,
-            help=f"{what}; the same as --binding {binding}",
+            help=f"{what}: --binding {binding}",
         )
     add(
         "--mode",
@@ -104,18 +139,19 @@ def _more_sources(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _more_reports(group: argparse._ActionsContainer) -> None:
-    add = group.add_argument
-    add("--ready-fd", type=int, metavar="N", help='write {"ready": true, …} or {"error": …} here')
-    add("--report-fd", type=int, metavar="N", help="write the final JSON here too")
-    add("--counters-fd", type=int, metavar="N", help="keep the counters in this memfd, live")
+def _add_descriptors(group: argparse._ActionsContainer) -> None:
+    for name, what in (
+        ("xskmap", "enter this XSKMAP"),
+        ("out-xskmap", "the same for --out, with --both-ways"),
+        ("ready", 'write {"ready": true, …} or {"error": …} here'),
+        ("report", "write the final JSON here too"),
+        ("counters", "keep the counters in this memfd, live"),
+    ):
+        group.add_argument(f"--{name}-fd", type=int, metavar="N", help=what)
 
 
 # What belongs to one run or is a shorter way to say a field's value.
-_MORE: dict[str, Callable[[argparse._ActionsContainer], None]] = {
-    "where packets come from": _more_sources,
-    "running and reporting": _more_reports,
-}
+_MORE: dict[str, Callable[[argparse._ActionsContainer], None]] = {"where packets come from": _more_sources}
 
 
 def _spec(options: argparse.Namespace) -> ForwarderSpec:

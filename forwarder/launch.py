@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CORE = "XDPLAB_CORE"  # environment variable: the folder of the C core
-_ABSENT = {"org"}  # tried by the standard library's `copy`, for Jython
+# What the standard library tries and does without: its own of other systems, and Jython's.
+_ABSENT = {*sys.stdlib_module_names, "org"}
 
 
 def command() -> tuple[str, ...]:

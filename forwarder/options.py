@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "what to do": (
         Option("interface", "receive on this interface", "IF", short="-i"),
         Option("queues", "its queues, a thread each (default 0)", "N[,N]", name="queue", short="-q"),
-        Option("action", "what to do with packets (default drop)", choices=ACTIONS),
+        Option("action", "one of those above (default drop)", "ACTION", choices=ACTIONS),
         Option("python", "the function; makes the action python", "MODULE:FUNCTION"),
         Option("verdict", "MODULE:NAME or PATH.so:SYMBOL; makes the action verdict", "WHERE:NAME"),
         Option(
@@ -73,7 +73,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "memory and rings": (
         Option("batch", "most packets moved at once", "N"),
-        Option("frames", "frames of each queue", "N"),
+        Option("frames", "frames of each queue's UMEM", "N"),
         Option("frame_size", "bytes a frame: 2048 or 4096, or all between with --unaligned", "N"),
         Option("unaligned", "frames of any size, anywhere in the UMEM (unaligned chunks)"),
         Option("shared_umem", "one UMEM for all queues, not one for each"),
@@ -99,14 +99,16 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "the process": (
         Option("cpus", "pin each queue's thread, in order", "N[,N]", name="cpu"),
-        Option("priority", "of the queues' threads: fifo:1-99 (real time), nice:-20..19", "PRIORITY"),
+        Option(
+            "priority", "of the queues' threads: fifo:1 to fifo:99 (real time) or nice:-20 to nice:19", "P"
+        ),
         Option(
             "lock_memory",
-            "what may not be paged out beside the UMEM: all, or each page from its first use (default none)",
+            "keep in memory, beside the UMEM: all, or each page from its first use (default none)",
             choices=LOCKS,
         ),
-        Option("user", "become this user once all is bound, without any capability", "NAME[:GROUP]"),
-        Option("keep_privileges", "keep all capabilities (default: none is kept once all is bound)"),
+        Option("user", "become this user once all is bound", "NAME[:GROUP]"),
+        Option("keep_privileges", "keep all capabilities; without it none is kept"),
     ),
     "running and reporting": (
         Option("interval", "seconds between two reports; 0 for none", "S"),
@@ -114,11 +116,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("json_lines", "print JSON, an object a line: ready, interval …, report"),
         Option(
             "stats_socket",
-            "where xdplab stats can ask: auto (an abstract name), none, or a path (default auto)",
-            "PATH",
+            "where xdplab stats asks: auto (an abstract name, nothing is left behind), none, or a path "
+            "(default auto)",
+            "WHERE",
         ),
         Option("duration", "end after this time (default: a signal)", "S"),
-        Option("parent_death_signal", "die (SIGKILL) with the thread of the parent that started us"),
+        Option("parent_death_signal", "be killed when the parent's thread that started us ends"),
     ),
     "faults, for tests": (
         Option("pause_receive", "bind, but never take a packet off the RX ring"),
@@ -144,7 +147,7 @@ def _add_value(group: argparse._ActionsContainer, option: Option) -> None:
         known["help"] += f" (default {default:g})" if option.kind == "float" else f" (default {default})"
     if option.choices:
         known["choices"] = option.choices
-    else:
+    if option.metavar or not option.choices:
         known["metavar"] = option.metavar
     types = {"int": int, "float": float, "tuple[int, ...]": _numbers, "tuple[str, ...]": _names}
     if option.kind in types:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import math
 import re
 from dataclasses import dataclass
@@ -175,7 +174,8 @@ class ForwarderSpec:
             ("--respond-mac", self.respond_mac),
         ):
             mac_bytes(address, option)
-        ip_bytes(self.respond_ip)
+        if self.respond_ip:
+            ip_bytes(self.respond_ip)
         if self.binding not in BINDINGS:
             raise InputError(f"binding {self.binding!r}: choose one of {', '.join(BINDINGS)}")
 
@@ -304,6 +304,8 @@ def ip_bytes(addresses: tuple[str, ...]) -> tuple[bytes, bytes]:
     Raises:
         InputError: not an address, or too many.
     """
+    import ipaddress  # rarely needed, and dear at start
+
     packed: tuple[list[bytes], list[bytes]] = ([], [])
     for address in addresses:
         try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ _LOSSES = {
     "rx_invalid_descs": "bad fill descs",
     "tx_invalid_descs": "bad TX descs",
 }
+
+_ABOVE_SCRIPT = re.compile(r"(?<= )/\S*/(?=[^/ ]+/[^/ ]+\.py(?: |$))")
 
 
 def title(xskmap: XskMap) -> str:
@@ -102,7 +105,7 @@ def _socket(socket: SocketInfo) -> RenderableType:
 
 
 def shortened(command: str, length: int) -> str:
-    """The command line without its program's folder, cut at the end.
+    """The command line without its program's folder, nor those above a Python script's, cut at the end.
 
     Safe for a terminal: it is another process's choice.
     """
@@ -110,6 +113,7 @@ def shortened(command: str, length: int) -> str:
     program, space, arguments = command.partition(" ")
     if program.startswith(("/", ".")):
         command = program.rsplit("/", 1)[-1] + space + arguments
+    command = _ABOVE_SCRIPT.sub("", command, 1)
     return command if len(command) <= length else f"{command[: length - 1]}…"
 
 

@@ -7,10 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from forwarder import launch
 from forwarder.cli import main
+from forwarder.options import OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -68,14 +72,61 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     text = capsys.readouterr().out
     assert end.value.code == 0
-    for taught in ("examples:", "XSKMAP", "not matched", "last line of stdout", "for tests"):
+    for taught in ("examples:", "XSKMAP", "not matched", "one line of JSON", "for tests", "exit code:"):
         assert taught in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("\n  --") > len(OPTIONS)
 
 
-def test_starting_imports_nothing_heavy() -> None:
-    """Labs start forwarders all the time; each of these would cost more than all the rest."""
-    code = "import sys, forwarder.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"numpy", "rich", "scapy", "pyroute2", "psutil", "asyncio", "yaml", "difflib"} & set(
-        loaded.split()
+@pytest.fixture(scope="module")
+def fast_start() -> Callable[..., tuple[set[str], str]]:
+    """Starts as labs do, as a script without `site`; gives the modules loaded at the end, and stderr."""
+
+    def start(*options: str) -> tuple[set[str], str]:
+        *python, script = launch.command()
+        code = (
+            f"import sys; sys.argv = {[script, '-i', 'lo', *options]!r}\n"
+            f"sys.path[0] = {str(Path(script).parent)!r}; __package__ = None\n"
+            f"try: exec(compile(open({script!r}).read(), 'main', 'exec'))\n"
+            "finally: print(*sys.modules)"
+        )
+        environment = {**os.environ, **launch.environment()}
+        ended = subprocess.run(
+            [*python, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+        return set(ended.stdout.split()), ended.stderr
+
+    return start
+
+
+def test_starting_imports_nothing_heavy(fast_start: Callable[..., tuple[set[str], str]]) -> None:
+    """Labs start forwarders all the time; each of these costs more than much of the rest."""
+    loaded, said = fast_start("--rx-size=3")
+    assert said == "xdplab: --rx-size 3: choose a power of two from 1 to 1048576\n"
+    assert {"forwarder._batch", "forwarder.loop", "forwarder.server"} <= loaded
+    ours = {"numpy", "rich", "scapy", "pyroute2", "psutil", "yaml"}
+    pythons = {"asyncio", "difflib", "ipaddress", "pathlib", "runpy", "shutil", "site", "subprocess"}
+    assert not (ours | pythons) & loaded
+
+
+@pytest.mark.parametrize(
+    ("module", "needs_site"), [("json", False), ("numpy", True), ("no_such_module", True)]
+)
+def test_other_packages_are_found_when_they_are_asked_for(
+    fast_start: Callable[..., tuple[set[str], str]], module: str, needs_site: bool
+) -> None:
+    loaded, said = fast_start(f"--python={module}:nothing")
+    assert ("site" in loaded) == needs_site
+    missing = "No module named 'no_such_module'" if "no_such" in module else "has no attribute 'nothing'"
+    assert missing in said
+
+
+def test_what_tells_of_the_core_is_not_handed_on() -> None:
+    code = (
+        f"import os; from forwarder import launch; launch.prepare(); print(os.environ.get({launch.CORE!r}))"
     )
+    environment = {**os.environ, launch.CORE: "/nowhere"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "None\n"

@@ -50,7 +50,7 @@ def test_pass_is_exit_code_0_and_a_report_for_people(run: Command) -> None:
     assert run.process.returncode == 0, run.err
     assert re.search(r"^verdict +PASS$", run.err, re.MULTILINE)
     assert re.search(rf"^receiver +{PACKETS} +{PACKETS} received +0 +0$", run.err, re.MULTILINE)
-    assert re.search(r" pid \d+ python\S* -m forwarder", run.err)
+    assert re.search(r" pid \d+ python\S* -S forwarder/__main__.py", run.err)
     assert run.left() == []
 
 

@@ -124,6 +124,9 @@ def test_a_command_line_is_cut_in_the_middle_and_cannot_move_the_cursor() -> Non
     assert shortened("short", 10) == "short"
     assert shortened("abcdefghijkl", 7) == "abcdef…"
     assert shortened("/usr/bin/python3 -m forwarder -i dut0 --fd 7", 30) == "python3 -m forwarder -i dut0 …"
+    assert shortened("/bin/python -S /a/b/forwarder/__main__.py -i dut0 /x/y", 60) == (
+        "python -S forwarder/__main__.py -i dut0 /x/y"
+    )
     assert shortened("a\x1b[2Jb\nc", 20) == "a?[2Jb?c"
 
 
