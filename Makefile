@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab-setup lab test bench bench-tester bench-chain bench-flood check lab-cleanup lock need-root
+.PHONY: help lab-setup lab test bench bench-tester bench-chain bench-flood bench-balance check lab-cleanup lock need-root
 
 # ARGS is passed on to the command; PYTHON chooses the interpreter of .venv (an existing one is kept without it).
 ARGS ?=
@@ -39,6 +39,9 @@ bench-chain: need-root lab-setup ## set up, then send ten million frames at half
 
 bench-flood: need-root lab-setup ## set up, then offer three times what a forwarder takes: where is the rest lost? (root)
 	@$(VENV)/python -m labs.harness.bench_flood $(ARGS)
+
+bench-balance: need-root lab-setup ## set up, then run each test of the account ten times in a row: all must pass (root)
+	@$(VENV)/python -m pytest -q -m balance --count 10 $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check

@@ -14,7 +14,7 @@ from labs.harness.process import Process
 from labs.harness.receiver import Receiver
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ MARKERS = (
     "requires(feature, …): skipped with the reason where `xdplab features` says no",
     "leaves(text, …): descriptors, children, devices or mounts with this text may stay (say why beside it)",
     "loses(fate, frames): the closing account has this loss, as in loses('redirect/no_frame', 700)",
+    "balance: of an account that must balance; `make bench-balance` runs each of these ten times in a row",
     "unbalanced(why): the closing account cannot balance, and is not looked at",
 )
 

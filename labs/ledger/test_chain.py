@@ -17,7 +17,7 @@ from labs.harness.receiver import Receiver
 from labs.harness.topology import CHAIN, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 PACKETS = 2_000
 
 

@@ -24,7 +24,7 @@ from labs.harness.traffic.xdp_engine import realtime
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp.errors import KernelError
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 MEASURED, FLOODED = 50_000, 100_000
 TIMES = 3
 RX_RING = 2048

@@ -22,7 +22,7 @@ from labs.harness.traffic import TrafficPlan, TrafficReport
 from xdp.pyxdp.errors import InputError
 from xdp.watch import DROPS, Watch
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")
 ETHER, V4 = Ether(src=GEN.mac, dst=DUT.mac), IP(src=GEN.ip, dst=DUT.ip)
 OTHER = UDP(sport=40000, dport=4243) / bytes(18)

@@ -17,7 +17,7 @@ from labs.harness.topology import CHAIN, PAIR, Topology, TopologySpec
 from labs.harness.traffic import TrafficPlan, TrafficReport, Vary
 from xdp.pyxdp.errors import InputError
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 FRAMES = 10_000  # fewer than the rings have room for: however busy the machine is, none is full
 RATE = 100_000  # a fraction of what the forwarder takes
 LOST_AT_A_RING = {

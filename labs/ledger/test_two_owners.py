@@ -28,7 +28,7 @@ from xdp.program import Program
 
 from .two_owners import STALE
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 RING = 512  # and as many frames: none lies idle in the pool, the freed one is used at once
 BURST, BURSTS = 400, 4  # the frame comes round after a ring full, and a burst must fit the RX ring
 

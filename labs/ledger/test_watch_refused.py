@@ -20,7 +20,7 @@ from labs.pipeline import report
 from labs.pipeline.lab import LabSpec, run_lab
 from xdp.pyxdp.errors import KernelError
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 
 
 @pytest.fixture

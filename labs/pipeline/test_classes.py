@@ -19,7 +19,7 @@ from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR
 from labs.harness.traffic import TrafficPlan, TrafficReport
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")
 ETHER = Ether(src=GEN.mac, dst=DUT.mac)
 V4 = IP(src=GEN.ip, dst=DUT.ip)

@@ -18,7 +18,7 @@ from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
 from .conftest import Exchange
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 RX_SIZE = 256
 
 

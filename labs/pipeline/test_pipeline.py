@@ -16,7 +16,7 @@ from xdp.attachment import Mode
 
 from .conftest import Exchange
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 
 
 class TestEcho:

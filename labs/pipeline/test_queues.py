@@ -15,7 +15,7 @@ from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.balance]
 EACH = 2_000
 
 
