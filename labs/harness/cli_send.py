@@ -29,7 +29,7 @@ EPILOG = """\
 engines:
   xdp     frames made inside the kernel, millions a second on one core. The other end of a veth needs an XDP
           program (xdplab sink, or any) or GRO, or it takes none of them.
-  socket  a real UDP socket: what the kernel's own stack does to datagrams
+  socket  a real UDP socket: what the kernel's own stack does to datagrams; UDP only
   scapy   frame by frame through a packet socket: slow, works everywhere
 
 A stamped frame carries a sequence number, its flow, its send time and a check, 18 bytes at the start of the
@@ -39,7 +39,7 @@ examples:
   xdplab send -i gen0 --to 192.168.1.20:4242 --count 1M               as fast as it goes
   xdplab send -i gen0 --to 192.168.1.20:4242 --rate 500k --duration 10 --vary udp.sport=1000-1999
   xdplab send -i gen0 --to 192.168.1.20:4242 --rate 1Gbit --size imix --count 5M
-  xdplab send -i gen0 --pcap trace.pcap --no-stamp --count 100k       its packets in order, again and again
+  xdplab send -i gen0 --pcap trace.pcapng --no-stamp --count 100k       its packets in order, again and again
   xdplab send -i gen0 --netns xl-17_1-gen …                           in a namespace by name, path or pid
 """
 
@@ -59,7 +59,7 @@ def parser() -> Parser:
         "--urgent", action="store_true", help="before all else on its CPU: keeps its times on a busy machine"
     )
     what = made.add_argument_group("what is sent")
-    what.add_argument("--pcap", metavar="FILE", help="the packets of a capture, in order")
+    what.add_argument("--pcap", metavar="FILE", help="the packets of a capture (pcap or pcapng), in order")
     what.add_argument("--to", metavar="IP[:PORT]", help="UDP datagrams to this address; port 4242 by default")
     what.add_argument(
         "--from", dest="source", metavar="IP[:PORT]", help="from this one; default: the device's"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scapy.all import IP, UDP, Dot1Q, Ether, Raw, wrpcap
+from scapy.all import IP, TCP, UDP, Dot1Q, Ether, Raw, wrpcap, wrpcapng
 
 from labs.harness import cli
 from labs.harness.sink import Sink, SinkSpec
@@ -126,6 +126,21 @@ def test_a_capture_is_sent_again_and_again_unstamped(
     path.write_bytes(data[:20] + struct.pack("<I", 228) + data[24:])
     assert send(pair, "--pcap", str(path)) == 2
     assert "link type 228; only Ethernet" in capsys.readouterr().err
+
+
+@pytest.mark.lab
+def test_the_socket_engine_says_that_it_sends_udp_only(
+    pair: Topology, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.pcapng"
+    wrpcapng(str(path), [Ether() / IP(dst=DUT_IP) / layer() / Raw(bytes(30)) for layer in (UDP, TCP)])
+    assert send(pair, "--pcap", str(path), "--engine", "socket") == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "xdplab: packet 2 is no UDP datagram: the socket engine sends UDP only; use xdp or scapy\n"
+    )
+    assert cli.main(["send", "--help"]) == 0
+    assert "UDP only" in capsys.readouterr().out
 
 
 @pytest.mark.system

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import random
-import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.all import ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6EchoRequest, IPv6, Raw, wrpcap
+from scapy.all import ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6EchoRequest, IPv6, Raw
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 
 from labs.harness.histogram import Latency, bounds, bucket_of, merged
@@ -21,7 +19,6 @@ from labs.harness.sink_report import SinkReport, StreamReport
 from labs.harness.sink_spec import SinkSpec
 from labs.harness.traffic import TrafficPlan, Vary
 from labs.harness.traffic.forge import Forge
-from labs.harness.traffic.pcap import read_frames
 from labs.harness.traffic.sizes import IMIX, RFC2544, sizes
 from labs.harness.traffic.stamp import STAMP_BYTES, TIME_MASK, pack, payload_digest, read
 from labs.harness.traffic.units import number, rate
@@ -240,36 +237,6 @@ def test_frames_that_go_together_leave_in_one_batch() -> None:
     assert batch(rate_pps=1000, burst=1000) == 256
     assert batch(rate_pps=700_000) == 16
     assert batch(rate_pps=2e6) == 64
-
-
-def test_a_capture_is_read_whole_and_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "x.pcap"
-    packets = [PACKET, SHAPES["vlan"], SHAPES["udp over ipv6"]]
-    wrpcap(str(path), packets)
-    assert read_frames(path) == [bytes(packet) for packet in packets]
-
-
-def test_a_capture_that_cannot_be_sent_is_told_why(tmp_path: Path) -> None:
-    path, whole = tmp_path / "x.pcap", tmp_path / "whole.pcap"
-    wrpcap(str(whole), [PACKET, PACKET])
-    data = whole.read_bytes()
-    cut = struct.pack("<II", 10, 60)
-    for content, message in (
-        (b"", "is empty"),
-        (b"GIF89a" * 10, "no pcap file"),
-        (b"\x0a\x0d\x0d\x0a" + bytes(40), "pcapng.*editcap"),
-        (data[:20], "ends within the file header"),
-        (data[:24], "holds no packets"),
-        (data[:30], "within the header of packet 1"),
-        (data[:-1], "ends within packet 2"),
-        (data[:20] + struct.pack("<I", 113) + data[24:], "link type 113; only Ethernet"),
-        (data[:32] + cut + data[40:50], "only 10 of 60 bytes were captured"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=message):
-            read_frames(path)
-    with pytest.raises(InputError, match="No such file"):
-        read_frames(tmp_path / "nowhere.pcap")
 
 
 @given(st.integers(0, 2**36 - 1))

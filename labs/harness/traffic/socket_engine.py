@@ -121,7 +121,7 @@ class _SocketSender:
         frame, where = blank.frame, layout(blank.frame)
         if where.protocol != UDP:
             raise InputError(
-                f"packet {index + 1} is no UDP datagram: the socket engine sends no others; use xdp or scapy"
+                f"packet {index + 1} is no UDP datagram: the socket engine sends UDP only; use xdp or scapy"
             )
         start = where.payload - 8
         sport, dport = struct.unpack_from("!HH", frame, start)
