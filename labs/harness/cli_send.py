@@ -193,7 +193,8 @@ def make_plan(options: argparse.Namespace, namespace: NetNs) -> TrafficPlan:
 
 def datagrams(options: argparse.Namespace, namespace: NetNs) -> list[bytes]:
     """UDP datagrams of the asked sizes, addressed by the options, and else by what the system knows."""
-    from labs.harness.datagrams import datagram, endpoint, neighbour, own_addresses
+    from labs.harness.addresses import endpoint, neighbour, own_addresses
+    from labs.harness.packets import sized_datagram
 
     target, dport = endpoint(options.to, 4242)
     mac, own = own_addresses(namespace, options.interface, target.version)
@@ -206,7 +207,7 @@ def datagrams(options: argparse.Namespace, namespace: NetNs) -> list[bytes]:
     if destination is None:
         raise InputError(f"the MAC address of {target} is not known on {options.interface}: give --dst-mac")
     return [
-        datagram(size, options.src_mac or mac, destination, source, target, sport, dport, options.vlan)
+        sized_datagram(size, options.src_mac or mac, destination, source, target, sport, dport, options.vlan)
         for size in sizes(options.size)
     ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""UDP datagrams of a given size, addressed by what the system knows of a device and its neighbours."""
+"""Addresses as people write them, and as the system knows them of a device and its neighbours."""
 
 from __future__ import annotations
 
@@ -55,40 +55,3 @@ def neighbour(namespace: NetNs, interface: str, address: IPAddress) -> str | Non
     finally:
         route.close()
     return None
-
-
-def datagram(
-    size: int,
-    src_mac: str,
-    dst_mac: str,
-    source: IPAddress,
-    target: IPAddress,
-    sport: int,
-    dport: int,
-    vlan: int | None = None,
-) -> bytes:
-    """An Ethernet frame of `size` bytes with a UDP datagram; its payload counts up from 0.
-
-    Raises:
-        InputError: the headers alone are longer, or a MAC address or the VLAN is none.
-    """
-    # Not scapy.all, which takes a second; and none of it for `--help`.
-    from scapy.layers.inet import IP, UDP
-    from scapy.layers.inet6 import IPv6
-    from scapy.layers.l2 import Dot1Q, Ether
-    from scapy.packet import Raw
-
-    for mac in (src_mac, dst_mac):
-        if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", mac):
-            raise InputError(f"{mac!r} is no MAC address: write it as 02:00:00:00:00:01")
-    if vlan is not None and not 0 <= vlan <= 4095:
-        raise InputError(f"VLAN {vlan}: use 0 to 4095")
-    packet = Ether(src=src_mac, dst=dst_mac)
-    if vlan is not None:
-        packet /= Dot1Q(vlan=vlan)
-    layer = IP if source.version == 4 else IPv6
-    packet /= layer(src=str(source), dst=str(target)) / UDP(sport=sport, dport=dport)
-    room = size - len(bytes(packet))
-    if room < 0:
-        raise InputError(f"a frame of {size} bytes has no room for its headers of {size - room} bytes")
-    return bytes(packet / Raw(bytes(i % 256 for i in range(room))))
