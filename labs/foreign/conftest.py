@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from labs.compiler import compile_c
 from labs.harness.pins import PinFolder
 from labs.harness.pipeline import XSKMAP
 from labs.harness.process import Process
@@ -24,13 +23,7 @@ SOURCE = Path(__file__).parent / "src" / "echo.c"
 @pytest.fixture(scope="session")
 def echo_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C forwarder, built."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler: install gcc")
-    target = tmp_path_factory.mktemp("foreign") / "echo"
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-lxdp", "-lbpf"]
-    subprocess.run([compiler, str(SOURCE), "-o", str(target), *flags], check=True)
-    return target
+    return compile_c(SOURCE, tmp_path_factory.mktemp("foreign") / "echo")
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from labs.compiler import compile_c
 from labs.harness.topology import PAIR
 from labs.why.scene import Scene
 from xdp.compiler import compile_bpf
@@ -20,12 +20,7 @@ SOURCES = Path(__file__).with_name("src")
 @pytest.fixture(scope="session")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The AF_XDP program with a fault."""
-    path = tmp_path_factory.mktemp("why") / "faulty"
-    subprocess.run(
-        ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", path, SOURCES / "faulty.c", "-lxdp", "-lbpf"],
-        check=True,
-    )
-    return path
+    return compile_c(SOURCES / "faulty.c", tmp_path_factory.mktemp("why") / "faulty")
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from labs.compiler import compile_c
 from labs.harness.netns import NetNs
 from labs.harness.process import Process
 from labs.harness.topology import PAIR, Topology
@@ -22,9 +22,7 @@ SOURCE = Path(__file__).with_name("src") / "foreign.c"
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C program, compiled as its author would."""
-    path = tmp_path_factory.mktemp("foreign") / "foreign"
-    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", path, SOURCE, "-lxdp", "-lbpf"], check=True)
-    return path
+    return compile_c(SOURCE, tmp_path_factory.mktemp("foreign") / "foreign")
 
 
 def start(binary: Path, namespace: NetNs, map_fd: int = -1) -> Process:

@@ -9,13 +9,11 @@
  * more), deaf (never reads).
  */
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <xdp/xsk.h>
+
+#include "plain_xsk.h"
 
 #define FRAMES	    256
 #define FRAME_BYTES 2048
@@ -24,29 +22,17 @@
 #define TX_SIZE	    64
 #define BATCH	    32
 
-static struct xsk_ring_prod fill, tx;
-static struct xsk_ring_cons completion, rx;
+static struct plain_xsk xsk;
 static const char *fault;
-static char *memory;
 
 static int is(const char *name)
 {
 	return !strcmp(fault, name);
 }
 
-static void give(__u64 address)
-{
-	__u32 index;
-
-	if (xsk_ring_prod__reserve(&fill, 1, &index) == 1) {
-		*xsk_ring_prod__fill_addr(&fill, index) = address;
-		xsk_ring_prod__submit(&fill, 1);
-	}
-}
-
 static void swap_addresses(__u64 address)
 {
-	char *packet = xsk_umem__get_data(memory, address), kept[6];
+	char *packet = xsk_umem__get_data(xsk.memory, address), kept[6];
 
 	memcpy(kept, packet, 6);
 	memcpy(packet, packet + 6, 6);
@@ -55,31 +41,31 @@ static void swap_addresses(__u64 address)
 
 static void take_back(void)
 {
-	__u32 index, count = xsk_ring_cons__peek(&completion, BATCH, &index);
+	__u32 index, count = xsk_ring_cons__peek(&xsk.completion, BATCH, &index);
 
 	for (__u32 i = 0; i < count; i++)
-		give(*xsk_ring_cons__comp_addr(&completion, index + i));
-	xsk_ring_cons__release(&completion, count);
+		plain_xsk_give(&xsk, *xsk_ring_cons__comp_addr(&xsk.completion, index + i));
+	xsk_ring_cons__release(&xsk.completion, count);
 }
 
 static void echo(int fd)
 {
-	__u32 index, to, count = xsk_ring_cons__peek(&rx, BATCH, &index);
+	__u32 index, to, count = xsk_ring_cons__peek(&xsk.rx, BATCH, &index);
 
 	for (__u32 i = 0; i < count; i++) {
-		const struct xdp_desc *received = xsk_ring_cons__rx_desc(&rx, index + i);
+		const struct xdp_desc *received = xsk_ring_cons__rx_desc(&xsk.rx, index + i);
 
 		if (is("leak") || is("no-refill"))
 			continue;
-		if (xsk_ring_prod__reserve(&tx, 1, &to) == 1) {
+		if (xsk_ring_prod__reserve(&xsk.tx, 1, &to) == 1) {
 			swap_addresses(received->addr);
-			*xsk_ring_prod__tx_desc(&tx, to) = *received;
-			xsk_ring_prod__submit(&tx, 1);
+			*xsk_ring_prod__tx_desc(&xsk.tx, to) = *received;
+			xsk_ring_prod__submit(&xsk.tx, 1);
 		} else {
-			give(received->addr);
+			plain_xsk_give(&xsk, received->addr);
 		}
 	}
-	xsk_ring_cons__release(&rx, count);
+	xsk_ring_cons__release(&xsk.rx, count);
 	if (!is("no-kick"))
 		sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
 }
@@ -98,32 +84,19 @@ int main(int argc, char **argv)
 		.frame_size = FRAME_BYTES,
 	};
 	struct pollfd waiting = {.events = POLLIN};
-	struct xsk_socket *xsk;
-	struct xsk_umem *umem;
-	int error, ready;
+	int error;
 
 	if (argc != 7)
 		return 2;
 	fault = argv[4];
-	ready = atoi(argv[6]);
-	memory = mmap(NULL, FRAMES * FRAME_BYTES, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED)
-		return 2;
-	error = xsk_umem__create(&umem, memory, FRAMES * FRAME_BYTES, &fill, &completion,
-				 &umem_config);
-	if (!error)
-		error = xsk_socket__create(&xsk, argv[1], atoi(argv[2]), umem, &rx, &tx, &config);
-	if (!error && atoi(argv[3]) >= 0)
-		error = xsk_socket__update_xskmap(xsk, atoi(argv[3]));
-	if (error) {
-		dprintf(ready, "{\"error\": \"AF_XDP socket: %s\"}\n", strerror(-error));
+	error = plain_xsk_open(&xsk, argv[1], atoi(argv[2]), atoi(argv[3]), FRAMES, &umem_config,
+			       &config);
+	for (__u64 i = 0; i < (is("no-refill") ? FEW : FRAMES) && !error; i++)
+		plain_xsk_give(&xsk, i * FRAME_BYTES);
+	plain_xsk_answer(atoi(argv[6]), error);
+	if (error)
 		return 1;
-	}
-	for (__u64 i = 0; i < (is("no-refill") ? FEW : FRAMES); i++)
-		give(i * FRAME_BYTES);
-	dprintf(ready, "{\"ready\": true}\n");
-	waiting.fd = xsk_socket__fd(xsk);
+	waiting.fd = xsk_socket__fd(xsk.socket);
 	while (is("deaf")) /* until a signal ends it, as all of it */
 		pause();
 	for (;;) {
