@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from xdp.pyxdp.errors import InputError, KernelError
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")
 ETH = Ether(src=GEN.mac, dst=DUT.mac)
 PACKET = ETH / IP(src=GEN.ip, dst=DUT.ip) / UDP(sport=1000, dport=4242) / Raw(bytes(18))
-
-
-@pytest.fixture
-def pair() -> Iterator[Topology]:
-    with Topology.build(PAIR) as topology:
-        yield topology
 
 
 def send(pair: Topology, packets: object, count: int | None = None) -> Traffic:

@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ from labs.harness.topology import PAIR, Topology
 
 XDPLAB = (sys.executable, "-c", "import sys; from labs.harness.cli import main; sys.exit(main())")
 DUT_IP = PAIR.end("dut0").ip
-
-
-@pytest.fixture
-def pair() -> Iterator[Topology]:
-    with Topology.build(PAIR) as topology:
-        yield topology
 
 
 def at(pair: Topology, role: str) -> list[str]:

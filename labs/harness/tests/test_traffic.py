@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw
@@ -24,12 +23,6 @@ PACKET = (
     / UDP(sport=1000, dport=4242)
     / Raw(bytes(range(18)))
 )
-
-
-@pytest.fixture
-def pair() -> Iterator[Topology]:
-    with Topology.build(PAIR) as topology:
-        yield topology
 
 
 @pytest.mark.parametrize(
