@@ -41,7 +41,7 @@ bench-flood: need-root lab-setup ## set up, then offer three times what a forwar
 	@$(VENV)/python -m labs.harness.bench_flood $(ARGS)
 
 bench-balance: need-root lab-setup ## set up, then run each test of the account ten times in a row: all must pass (root)
-	@$(VENV)/python -m pytest -q -m balance --count 10 $(ARGS)
+	@$(VENV)/python -m pytest -q -m balance --count 10 labs/ledger labs/pipeline labs/foreign $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check
