@@ -22,7 +22,9 @@ BACK: int
 FORWARD: int
 """Verdict 2: out of the other interface; `not_matched` where the loop has none."""
 NOT_MATCHED: int
-"""Verdict 3 (and any higher number): dropped, counted as `not_matched`."""
+"""Verdict 3 (and any number that is none of these): dropped, counted as `not_matched`."""
+HOST: int
+"""Verdict 4: into the host's own stack through a TAP; `not_matched` where the loop has none."""
 
 Port = tuple[int, int, int, int, int, bool, bool, bool]
 """(fd, addresses of the ring structs fill, completion, rx, tx; bound with need_wakeup; receives; busy-polls).
@@ -72,7 +74,7 @@ class Loop:
             `run`.
         descriptors: 16 * batch bytes, for `decide`.
         verdicts: batch bytes, for `decide`.
-        action: "drop", "echo", "forward" or "respond", used without `decide`.
+        action: "drop", "echo", "forward", "respond" or "host", used without `decide`.
         source_mac: forward: written into each packet; empty: left as it is.
         destination_mac: likewise.
         mac: respond: our address.
@@ -124,6 +126,14 @@ class Loop:
 
         Raises:
             ValueError: the loop is closed.
+            RuntimeError: the loop is running.
+        """
+
+    def use_host(self, fd: int) -> None:
+        """Lets the verdict HOST write packets to a TAP, opened with O_NONBLOCK and IFF_NO_PI.
+
+        Raises:
+            ValueError: the loop is closed, or fd is none.
             RuntimeError: the loop is running.
         """
 

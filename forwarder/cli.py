@@ -37,9 +37,12 @@ actions:
             (all else: not matched, dropped)
   forward   send it out of --out, on the queue of the same number
   respond   answer ARP, neighbour solicitations, ping and UDP for our addresses
+  host      give it back to the host's own stack, through the TAP --host-tap:
+            a normal socket receives what XDP took away
   python    ask --python MODULE:FUNCTION once a batch:
             function(packets, frames) -> verdicts
-            (NumPy views; 0 drop, 1 back, 2 out of --out, 3 not matched)
+            (NumPy views; 0 drop, 1 back, 2 out of --out, 3 not matched,
+            4 to the host's stack)
   verdict   ask --verdict once a packet, at C speed:
             function(data, length, context) -> verdict, a numba.cfunc in Python
             or a symbol of a shared object

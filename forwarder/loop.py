@@ -40,6 +40,7 @@ class BatchLoop:
             Both are views: what is written there is sent, and `addr` and `len` may change within the
             frame. `verdicts` has one number a packet: 0 drop, 1 back, 2 out of the other interface, 3 not
             matched; None drops all. Keep no view beyond the call.
+        host_fd: of the TAP that takes what goes to the host's stack; None for none.
         verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.
         context: a writable buffer that the verdict function gets, this queue's alone; None for the spec's.
         stop_fd: an eventfd that ends the loop when it becomes readable.
@@ -57,6 +58,7 @@ class BatchLoop:
         counters: memoryview,
         *,
         function: BatchFunction | None = None,
+        host_fd: int | None = None,
         verdict: object = None,
         context: Buffer | None = None,
         stop_fd: int = -1,
@@ -90,6 +92,8 @@ class BatchLoop:
                 **options,
             )
             on_error.callback(self._loop.close)
+            if host_fd is not None:
+                self._loop.use_host(host_fd)
             if spec.action == "verdict":
                 from .verdict import prepare  # rarely needed, and dear at start
 

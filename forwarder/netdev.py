@@ -24,8 +24,12 @@ IFF_UP = 1  # linux/if.h
 ETHTOOL_GCHANNELS = 0x3C
 
 
-def _ask(request: int, name: str, argument: bytes = b"") -> bytes:
-    """One `struct ifreq` ioctl; returns the 24 bytes behind the name."""
+def ask(request: int, name: str, argument: bytes = b"") -> bytes:
+    """One `struct ifreq` ioctl; returns the 24 bytes behind the name.
+
+    Raises:
+        OSError: the kernel refused.
+    """
     ifreq = struct.pack("16s24s", name.encode(), argument)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         return fcntl.ioctl(control, request, ifreq)[IFNAMSIZ:]
@@ -45,20 +49,29 @@ def index(name: str) -> int:
         ) from error
 
 
+def exists(name: str) -> bool:
+    """Whether there is a device of that name in this network namespace."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
 def is_up(name: str) -> bool:
     """Whether the device is set up (IFF_UP): the kernel binds to one that is down, and nothing ever comes."""
-    return bool(struct.unpack("H", _ask(SIOCGIFFLAGS, name)[:2])[0] & IFF_UP)
+    return bool(struct.unpack("H", ask(SIOCGIFFLAGS, name)[:2])[0] & IFF_UP)
 
 
 def mac(name: str) -> bytes:
     """The device's Ethernet address, 6 bytes."""
-    return _ask(SIOCGIFHWADDR, name)[2:8]
+    return ask(SIOCGIFHWADDR, name)[2:8]
 
 
 def ipv4(name: str) -> bytes | None:
     """The device's first IPv4 address, 4 bytes; None where it has none."""
     try:
-        return _ask(SIOCGIFADDR, name)[4:8]
+        return ask(SIOCGIFADDR, name)[4:8]
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             return None
@@ -86,7 +99,7 @@ def queues(name: str) -> int | None:
     # struct ethtool_channels: cmd, max {rx, tx, other, combined}, now {rx, tx, other, combined}
     channels = array.array("I", [ETHTOOL_GCHANNELS, *[0] * 8])
     try:
-        _ask(SIOCETHTOOL, name, struct.pack("P", channels.buffer_info()[0]))
+        ask(SIOCETHTOOL, name, struct.pack("P", channels.buffer_info()[0]))
     except OSError:
         return None
     rx, tx, _other, combined = channels[5:9]

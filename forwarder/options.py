@@ -61,6 +61,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option(
             "both_ways", "receive on --out too: with --action forward a two-port bridge that learns nothing"
         ),
+        Option("host_tap", "make this TAP, through which packets reach the host's own stack", "NAME"),
         Option("set_src_mac", "forward: write this source address", "MAC"),
         Option("set_dst_mac", "forward: write this destination address", "MAC"),
         Option("respond_mac", "respond: as this address (default the interface's)", "MAC"),

@@ -26,6 +26,7 @@ from .stats import Counters
 from .xskmaps import open_xskmaps
 
 if TYPE_CHECKING:
+    from .host import HostTap
     from .loop import BatchFunction
 
 RUN_MS = 1000  # a thread looks up this often even if the eventfd fails to wake it
@@ -97,6 +98,7 @@ class Forwarder:
             self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC) if hasattr(os, "eventfd") else -1
             on_error.callback(self._close_stop_fd)
             shared = bind(spec, spec.queues, on_error) if spec.shared_umem else []
+            host = on_error.enter_context(_tap(spec)) if spec.host_tap else None
             self.loops: list[BatchLoop] = []
             for queue in range(len(spec.queues)):
                 block = on_error.enter_context(self.counters.block(queue))
@@ -105,6 +107,7 @@ class Forwarder:
                     queue,
                     block,
                     function=function,
+                    host_fd=host.fds[queue] if host else None,
                     stop_fd=self._stop_fd,
                     binding=shared[queue] if shared else None,
                 )
@@ -224,6 +227,12 @@ class Forwarder:
     def close(self) -> None:
         """Closes everything; may be called again."""
         self._undo.close()
+
+
+def _tap(spec: ForwarderSpec) -> HostTap:
+    from .host import HostTap  # rarely needed
+
+    return HostTap(spec.host_tap, spec.interface, len(spec.queues))
 
 
 def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:

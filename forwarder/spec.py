@@ -12,7 +12,7 @@ from xdp.pyxdp.errors import InputError
 
 from . import scheduling
 
-ACTIONS = ("drop", "echo", "forward", "respond", "python", "verdict")
+ACTIONS = ("drop", "echo", "forward", "respond", "host", "python", "verdict")
 BINDINGS = ("auto", "copy", "zero-copy")
 LOCKS = ("none", "all", "on-fault")
 BATCH_MAX = 1024  # csrc/batch.h
@@ -30,13 +30,15 @@ class ForwarderSpec:
     Attributes:
         interface: device to receive on, in the process's network namespace.
         queues: its queues; each gets a thread, a socket and frames of its own.
-        action: "drop", "echo", "forward", "respond", "python" or "verdict".
+        action: "drop", "echo", "forward", "respond", "host", "python" or "verdict".
         python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
         verdict: "module:name" or "path.so:symbol" for the action "verdict" (see `forwarder.verdict`).
         verdict_context: what its context points to, one for each queue: a number of bytes, zeroed, or
             "module:function" that is called with the queue's number and gives a writable buffer; "" for none.
         out: device to send out of, for "forward" and for verdict 2 of a function.
         both_ways: receive on `out` too; what comes there is handled alike, and `interface` is its other one.
+        host_tap: name of a TAP to make, through which packets reach the host's own stack: for "host" and for
+            verdict 4 of a function (see `forwarder.host`).
         set_src_mac: forward writes this source address; "" leaves it.
         set_dst_mac: forward writes this destination address; "" leaves it.
         respond_mac: who "respond" is; "" for the interface's own.
@@ -88,6 +90,7 @@ class ForwarderSpec:
     verdict_context: str = ""
     out: str = ""
     both_ways: bool = False
+    host_tap: str = ""
     set_src_mac: str = ""
     set_dst_mac: str = ""
     respond_mac: str = ""
@@ -136,7 +139,11 @@ class ForwarderSpec:
         self._check_process()
 
     def _check_names(self) -> None:
-        for option, name in (("--interface", self.interface), ("--out", self.out)):
+        for option, name in (
+            ("--interface", self.interface),
+            ("--out", self.out),
+            ("--host-tap", self.host_tap),
+        ):
             if option == "--interface" and not name:
                 raise InputError("name the interface to receive on with --interface")
             if len(name) > NAME_MAX:
@@ -161,6 +168,8 @@ class ForwarderSpec:
             )
         if self.out_xskmap and not self.both_ways:
             raise InputError("--out-xskmap needs --both-ways: without it nothing is received there")
+        if self.action == "host" and not self.host_tap:
+            raise InputError("--action host needs --host-tap, the name of a TAP to make")
         if self.action == "forward" and not self.out:
             raise InputError("--action forward needs --out, the interface to send out of")
         if (self.action == "python") != bool(self.python):

@@ -2,7 +2,7 @@
 """Verdict functions of the user's, called in C for each packet: from Python, from C, from anywhere.
 
 A verdict function is `uint32_t decide(uint8_t *data, uint32_t len, void *context)` and answers DROP, BACK,
-FORWARD or NOT_MATCHED; `include/xdplab_verdict.h` says what it may do. In Python it is a `numba.cfunc`:
+FORWARD, NOT_MATCHED or HOST; `include/xdplab_verdict.h` says what it may do. In Python it is a `numba.cfunc`:
 
     from forwarder.verdict import BACK, DROP, verdict_function
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from .spec import ForwarderSpec
 
-DROP, BACK, FORWARD, NOT_MATCHED = _batch.DROP, _batch.BACK, _batch.FORWARD, _batch.NOT_MATCHED
+DROP, BACK, FORWARD = _batch.DROP, _batch.BACK, _batch.FORWARD
+NOT_MATCHED, HOST = _batch.NOT_MATCHED, _batch.HOST
 VERDICT_SIGNATURE = "uint32(CPointer(uint8), uint32, voidptr)"
 """For `numba.cfunc`; `numba.carray(data, length)` makes an array of `data`."""
 VERDICT_TYPE = ctypes.CFUNCTYPE(

@@ -179,6 +179,8 @@ enum verdict action_apply(const struct action *action, uint8_t *data, uint32_t l
 
 	if (action->kind == ACTION_DROP)
 		return VERDICT_DROP;
+	if (action->kind == ACTION_HOST)
+		return VERDICT_HOST;
 	if (!packet_parse(data, length, total, &packet))
 		return VERDICT_NOT_MATCHED;
 	switch (action->kind) {

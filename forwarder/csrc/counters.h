@@ -5,6 +5,7 @@
  * They live in memory that others may map, so each is written by one thread and read by any.
  * What a test may rely on:
  *   rx_packets = dropped + not_matched + tx_ring_full + callback_failed + tx_packets
+ *                + host_packets + host_full + host_refused
  *   tx_packets = tx_completed + what the TX side still holds
  * A packet that fills several frames is one packet, and a descriptor each.
  */
@@ -23,7 +24,11 @@
 	X(not_matched)	   /* the action cannot handle it, so it was dropped */                    \
 	X(tx_ring_full)	   /* had to be dropped: the kernel took nothing off the TX ring */        \
 	X(callback_failed) /* the Python function raised: its batch was dropped */                 \
-	X(tx_packets)	   /* put into a TX ring */                                                \
+	X(host_packets)	   /* taken by the TAP, which hands them to the host's stack */            \
+	X(host_bytes)                                                                              \
+	X(host_full)	/* had to be dropped: EAGAIN, the TAP takes no more now */                 \
+	X(host_refused) /* had to be dropped: any other errno, the TAP is down (EIO), say */       \
+	X(tx_packets)	/* put into a TX ring */                                                   \
 	X(tx_descriptors)                                                                          \
 	X(tx_bytes)                                                                                \
 	X(tx_completed) /* packets whose frames came back: sent, or given up */                    \

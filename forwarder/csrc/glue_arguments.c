@@ -2,10 +2,8 @@
 #include "glue_arguments.h"
 
 static const char *const action_names[] = {
-	[ACTION_DROP] = "drop",
-	[ACTION_ECHO] = "echo",
-	[ACTION_FORWARD] = "forward",
-	[ACTION_RESPOND] = "respond",
+	[ACTION_DROP] = "drop",	      [ACTION_ECHO] = "echo", [ACTION_FORWARD] = "forward",
+	[ACTION_RESPOND] = "respond", [ACTION_HOST] = "host",
 };
 
 static int parse_mac(const char *name, Py_buffer *given, uint8_t *mac, bool *is_set)

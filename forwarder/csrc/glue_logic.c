@@ -12,3 +12,18 @@ PyObject *loop_object_use_verdict(LoopObject *self, PyObject *args)
 	loop->verdict.context = (void *)(uintptr_t)context;
 	Py_RETURN_NONE;
 }
+
+PyObject *loop_object_use_host(LoopObject *self, PyObject *args)
+{
+	int fd;
+	struct loop *loop = loop_object_rest(self);
+
+	if (!loop || !PyArg_ParseTuple(args, "i:use_host", &fd))
+		return NULL;
+	if (fd < 1) {
+		PyErr_SetString(PyExc_ValueError, "fd must be an open TAP's");
+		return NULL;
+	}
+	loop->host_fd = fd;
+	Py_RETURN_NONE;
+}

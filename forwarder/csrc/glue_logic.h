@@ -6,5 +6,6 @@
 #include "glue_loop.h"
 
 PyObject *loop_object_use_verdict(LoopObject *self, PyObject *args);
+PyObject *loop_object_use_host(LoopObject *self, PyObject *args);
 
 #endif

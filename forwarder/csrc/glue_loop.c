@@ -165,6 +165,8 @@ static PyMethodDef loop_methods[] = {
 	{"audit", (PyCFunction)loop_audit_method, METH_VARARGS, "Where every frame is."},
 	{"use_verdict", (PyCFunction)loop_object_use_verdict, METH_VARARGS,
 	 "Lets a C function decide each packet."},
+	{"use_host", (PyCFunction)loop_object_use_host, METH_VARARGS,
+	 "Opens the way into the host's stack."},
 	{"close", (PyCFunction)loop_close_method, METH_NOARGS, "Releases the buffers."},
 	{NULL, NULL, 0, NULL},
 };

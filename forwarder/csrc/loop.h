@@ -44,6 +44,7 @@ struct loop {
 	loop_decide decide;		 /* decides in place of both */
 	void *context;
 	uint64_t *counters;
+	int host_fd;	    /* TAP into the host's stack; 0: none */
 	int stop_fd;	    /* readable: stop; -1: none */
 	bool no_fill;	    /* fault switch: the kernel is never given a frame */
 	bool no_receive;    /* fault switch: the RX ring is never read */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "verdicts.h"
 
+#include "host.h"
+
 /* Drops one packet; `more` are its descriptors beyond the first. */
 static void drop(struct loop *loop, uint64_t chunk, const struct xdp_desc *more, uint32_t n)
 {
@@ -74,6 +76,13 @@ static void apply_verdicts(struct loop *loop, uint32_t from)
 		uint32_t n = batch_more(batch, i);
 
 		more += n;
+		if (verdict == VERDICT_HOST && loop->host_fd &&
+		    lies_in_chunk(loop, &batch->packets[i], batch->chunks[i])) {
+			host_write(loop->host_fd, loop->umem, &batch->packets[i], more - n, n,
+				   loop->counters);
+			drop(loop, batch->chunks[i], more - n, n);
+			continue;
+		}
 		if (sends && lies_in_chunk(loop, &batch->packets[i], batch->chunks[i])) {
 			sent++;
 			continue;

@@ -35,6 +35,7 @@ enum xdplab_verdict {
 	XDPLAB_BACK = 1,	/* out of the interface and queue that it came from */
 	XDPLAB_FORWARD = 2,	/* out of --out; `not_matched` where there is none */
 	XDPLAB_NOT_MATCHED = 3, /* dropped, and so is any number that is not here */
+	XDPLAB_HOST = 4,	/* into the host's own stack, through --host-tap; as FORWARD */
 };
 
 typedef uint32_t xdplab_verdict_function(uint8_t *data, uint32_t len, void *context);

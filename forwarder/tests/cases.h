@@ -56,10 +56,14 @@ static inline void check_sound(void)
 		    FAKE_FRAMES);
 	CHECK_EQUAL(loop.pool.violation.total, 0);
 	CHECK_EQUAL(COUNT(rx_packets), COUNT(dropped) + COUNT(not_matched) + COUNT(tx_ring_full) +
-					       COUNT(callback_failed) + COUNT(tx_packets));
+					       COUNT(callback_failed) + COUNT(tx_packets) +
+					       COUNT(host_packets) + COUNT(host_full) +
+					       COUNT(host_refused));
 	CHECK_EQUAL(COUNT(tx_packets),
 		    COUNT(tx_completed) + seen.tx + seen.completion + seen.kernel_transmit);
-	CHECK_EQUAL(COUNT(syscalls), fake.sendto_calls + fake.recvfrom_calls + fake.poll_calls);
+	CHECK_EQUAL(COUNT(syscalls), fake.sendto_calls + fake.recvfrom_calls + fake.poll_calls +
+					     COUNT(host_packets) + COUNT(host_full) +
+					     COUNT(host_refused));
 }
 
 static inline void deliver(uint32_t port, uint32_t n)

@@ -37,7 +37,10 @@ def send(topology: Topology) -> Iterator[Callable[..., None]]:
 def check_books(report: dict[str, Any]) -> dict[str, int]:
     """Every packet has one fate, every frame one place; returns the counters."""
     counters: dict[str, int] = report["counters"]
-    fates = ("dropped", "not_matched", "tx_ring_full", "callback_failed", "tx_packets")
+    fates = (
+        "dropped", "not_matched", "tx_ring_full", "callback_failed", "tx_packets",
+        "host_packets", "host_full", "host_refused",
+    )  # fmt: skip
     assert counters["rx_packets"] == sum(counters[fate] for fate in fates)
     frames = report["frames"]
     assert frames["conserved"], frames

@@ -140,7 +140,10 @@ def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list
     taken, invalid = forwarder.get("rx_packets", 0), forwarder.get("rx_invalid", 0)
     waiting = _at_least_0(counted["xsk_rx_level"])
     entered = waiting + invalid + taken
-    decisions = ("dropped", "not_matched", "tx_ring_full", "callback_failed")
+    decisions = ("dropped", "not_matched", "tx_ring_full", "callback_failed", "host_full", "host_refused")
+    decided = {name: forwarder.get(name, 0) for name in decisions} | {
+        "host": forwarder.get("host_packets", 0)
+    }
     queued, completed = forwarder.get("tx_packets", 0), forwarder.get("tx_completed", 0)
     back = _at_least_0(counted[f"{route.egress}_tx_packets"] - host_sent)
     in_tx = {
@@ -150,7 +153,7 @@ def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list
     }
     return [
         _hop("rx_ring", entered, {"waiting": waiting, "invalid": invalid}, taken),
-        _hop("forwarder", taken, {name: forwarder.get(name, 0) for name in decisions}, queued),
+        _hop("forwarder", taken, decided, queued),
         _hop("tx", queued, in_tx, back),
     ]
 
