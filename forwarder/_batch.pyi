@@ -25,6 +25,8 @@ NOT_MATCHED: int
 """Verdict 3 (and any number that is none of these): dropped, counted as `not_matched`."""
 HOST: int
 """Verdict 4: into the host's own stack through a TAP; `not_matched` where the loop has none."""
+MIRROR: int
+"""Mark 0x80, or'ed to a verdict: a copy goes to the mirror, where it takes those marked."""
 
 Port = tuple[int, int, int, int, int, bool, bool, bool]
 """(fd, addresses of the ring structs fill, completion, rx, tx; bound with need_wakeup; receives; busy-polls).
@@ -56,12 +58,12 @@ class Audit(TypedDict):
     conserved: bool
 
 class Loop:
-    """One loop over one UMEM, or a part of it, and one or two ports that share it.
+    """One loop over one UMEM, or a part of it, and one to three ports that share it.
 
     Args:
         umem: the whole UMEM's memory, writable; held until `close`.
         frame_size: bytes a frame; a power of two unless `unaligned`.
-        ports: one socket, or two that are each other's "other interface".
+        ports: one socket, or two that are each other's "other interface"; then the mirror, if there is one.
         counters: `len(COUNTERS)` 64-bit values, 8-byte aligned, writable; others may map them.
         batch: most packets taken at once, 1 to BATCH_MAX.
         stop_fd: readable means stop (an eventfd); -1 for none.
@@ -134,6 +136,18 @@ class Loop:
 
         Raises:
             ValueError: the loop is closed, or fd is none.
+            RuntimeError: the loop is running.
+        """
+
+    def use_mirror(self, marked: bool) -> None:
+        """Makes the last port that of copies; no packet goes out of it by a verdict.
+
+        Args:
+            marked: copies only packets whose verdict has the mark MIRROR, as the decision left them; else all
+                are copied, as they were received.
+
+        Raises:
+            ValueError: the loop is closed, or its last port receives.
             RuntimeError: the loop is running.
         """
 

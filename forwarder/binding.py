@@ -28,7 +28,8 @@ class Binding:
         umem: the memory, which other loops may use too.
         first: where this loop's frames begin in it, in bytes.
         frames: how many they are.
-        sockets: the one on the interface, then the one on the other interface where there is one.
+        sockets: the one on the interface, then those on the other interface and on the
+            mirror, where there are any.
         retries: how often the bind was tried again because the queue was just being freed (EBUSY).
     """
 
@@ -110,7 +111,7 @@ def _bind_once(
     undo.callback(registered.close)
     sockets: list[XskSocket] = []
     for queue in queues:
-        for interface in filter(None, (spec.interface, spec.out)):
+        for interface in filter(None, (spec.interface, spec.out, spec.mirror)):
             socket = XskSocket(spec, registered, interface, queue, shared=bool(sockets))
             undo.callback(socket.close)
             sockets.append(socket)

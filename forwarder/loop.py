@@ -77,7 +77,8 @@ class BatchLoop:
                 self.umem,
                 spec.frame_size,
                 tuple(
-                    socket.port(receive=i == 0 or spec.both_ways) for i, socket in enumerate(bound.sockets)
+                    socket.port(receive=i == 0 or (spec.both_ways and i == 1))
+                    for i, socket in enumerate(bound.sockets)
                 ),
                 counters,
                 batch=spec.batch,
@@ -92,6 +93,8 @@ class BatchLoop:
                 **options,
             )
             on_error.callback(self._loop.close)
+            if spec.mirror:
+                self._loop.use_mirror(spec.mirror_marked)
             if host_fd is not None:
                 self._loop.use_host(host_fd)
             if spec.action == "verdict":
@@ -104,7 +107,7 @@ class BatchLoop:
 
     @property
     def granted(self) -> list[Granted]:
-        """What the kernel granted: the receiving socket, then the other one if there is one."""
+        """What the kernel granted: the receiving socket, then the others in the order out, mirror."""
         return [socket.granted for socket in self.sockets]
 
     def enter(self, xskmap_fd: int, *, out: bool = False) -> None:

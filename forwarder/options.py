@@ -62,6 +62,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "both_ways", "receive on --out too: with --action forward a two-port bridge that learns nothing"
         ),
         Option("host_tap", "make this TAP, through which packets reach the host's own stack", "NAME"),
+        Option("mirror", "send a copy of each packet out of this interface besides", "IF"),
+        Option("mirror_marked", "copy only what the function marked (verdict | 0x80), as it left it"),
         Option("set_src_mac", "forward: write this source address", "MAC"),
         Option("set_dst_mac", "forward: write this destination address", "MAC"),
         Option("respond_mac", "respond: as this address (default the interface's)", "MAC"),

@@ -13,6 +13,7 @@ from xdp.pyxdp.errors import InputError
 from . import scheduling
 
 ACTIONS = ("drop", "echo", "forward", "respond", "host", "python", "verdict")
+FUNCTIONS = ("python", "verdict")
 BINDINGS = ("auto", "copy", "zero-copy")
 LOCKS = ("none", "all", "on-fault")
 BATCH_MAX = 1024  # csrc/batch.h
@@ -39,6 +40,9 @@ class ForwarderSpec:
         both_ways: receive on `out` too; what comes there is handled alike, and `interface` is its other one.
         host_tap: name of a TAP to make, through which packets reach the host's own stack: for "host" and for
             verdict 4 of a function (see `forwarder.host`).
+        mirror: device to send copies of packets out of, beside what becomes of them; "" for none.
+        mirror_marked: copy only what a function marked (verdict | 0x80), as it left it; else all is copied as
+            it was received.
         set_src_mac: forward writes this source address; "" leaves it.
         set_dst_mac: forward writes this destination address; "" leaves it.
         respond_mac: who "respond" is; "" for the interface's own.
@@ -91,6 +95,8 @@ class ForwarderSpec:
     out: str = ""
     both_ways: bool = False
     host_tap: str = ""
+    mirror: str = ""
+    mirror_marked: bool = False
     set_src_mac: str = ""
     set_dst_mac: str = ""
     respond_mac: str = ""
@@ -143,6 +149,7 @@ class ForwarderSpec:
             ("--interface", self.interface),
             ("--out", self.out),
             ("--host-tap", self.host_tap),
+            ("--mirror", self.mirror),
         ):
             if option == "--interface" and not name:
                 raise InputError("name the interface to receive on with --interface")
@@ -168,6 +175,12 @@ class ForwarderSpec:
             )
         if self.out_xskmap and not self.both_ways:
             raise InputError("--out-xskmap needs --both-ways: without it nothing is received there")
+        if self.mirror and self.mirror in (self.interface, self.out):
+            raise InputError(f"--mirror {self.mirror}: copies need an interface of their own")
+        if self.mirror_marked and not (self.mirror and self.action in FUNCTIONS):
+            raise InputError(
+                "--mirror-marked needs --mirror, and a function (--python, --verdict) that marks"
+            )
         if self.action == "host" and not self.host_tap:
             raise InputError("--action host needs --host-tap, the name of a TAP to make")
         if self.action == "forward" and not self.out:

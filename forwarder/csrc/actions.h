@@ -24,6 +24,11 @@ enum verdict {
 	VERDICTS
 };
 
+enum verdict_mark {
+	VERDICT_MIRROR = XDPLAB_MIRROR,
+	VERDICT_MARKS = VERDICT_MIRROR,
+};
+
 enum action_kind {
 	ACTION_DROP,
 	ACTION_ECHO,

@@ -7,6 +7,9 @@
  *   rx_packets = dropped + not_matched + tx_ring_full + callback_failed + tx_packets
  *                + host_packets + host_full + host_refused
  *   tx_packets = tx_completed + what the TX side still holds
+ * Copies of packets are none of these:
+ *   copies asked for = mirror_packets + mirror_no_frame + mirror_ring_full
+ *   mirror_packets = mirror_completed + what the mirror's TX side still holds
  * A packet that fills several frames is one packet, and a descriptor each.
  */
 #ifndef FORWARDER_COUNTERS_H
@@ -42,10 +45,16 @@
 	X(tx_enomem)                                                                               \
 	X(tx_einval)                                                                               \
 	X(tx_other)                                                                                \
-	X(fill_produced) /* frames given to the kernel to receive into */                          \
-	X(fill_kicks)	 /* recvfrom() because the fill ring asked to be woken */                  \
-	X(busy_polls)	 /* recvfrom() that lets the kernel receive, in busy-poll mode */          \
-	X(fill_eagain)	 /* answers to either of these calls */                                    \
+	X(mirror_packets) /* copies put into the mirror's TX ring */                               \
+	X(mirror_bytes)                                                                            \
+	X(mirror_completed) /* copies whose frames came back: sent, or given up */                 \
+	X(mirror_refused)   /* of these the device dropped so many (EBUSY) */                      \
+	X(mirror_no_frame)  /* not copied: no frame was free */                                    \
+	X(mirror_ring_full) /* not sent: the kernel took nothing off the mirror's TX ring */       \
+	X(fill_produced)    /* frames given to the kernel to receive into */                       \
+	X(fill_kicks)	    /* recvfrom() because the fill ring asked to be woken */               \
+	X(busy_polls)	    /* recvfrom() that lets the kernel receive, in busy-poll mode */       \
+	X(fill_eagain)	    /* answers to either of these calls */                                 \
 	X(fill_ebusy)                                                                              \
 	X(fill_enobufs)                                                                            \
 	X(fill_enetdown)                                                                           \

@@ -10,7 +10,9 @@ void function_decide(const struct verdict_function *function, uint8_t *umem, str
 		uint32_t verdict =
 			function->call(umem + packet->addr, packet->len, function->context);
 
-		/* Before it is cut to 8 bits: 0x100 is not VERDICT_DROP. */
-		batch->verdicts[i] = (uint8_t)(verdict < VERDICTS ? verdict : VERDICT_NOT_MATCHED);
+		/* Before it is cut to 8 bits: 0x100 is not VERDICT_DROP. The rest is looked at with
+		 * its marks, as what a Python function answers. */
+		batch->verdicts[i] =
+			(uint8_t)(verdict <= UINT8_MAX ? verdict : VERDICT_NOT_MATCHED);
 	}
 }

@@ -13,7 +13,7 @@ struct verdict_function {
 	void *context;		       /* its own, for this queue alone */
 };
 
-/* Asks for each packet; a number that means nothing becomes VERDICT_NOT_MATCHED. */
+/* Asks for each packet; a number of more than 8 bits becomes VERDICT_NOT_MATCHED. */
 void function_decide(const struct verdict_function *function, uint8_t *umem, struct batch *batch);
 
 #endif

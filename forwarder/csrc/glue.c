@@ -100,7 +100,8 @@ PyMODINIT_FUNC PyInit__batch(void)
 	    PyModule_AddIntConstant(module, "BACK", VERDICT_BACK) ||
 	    PyModule_AddIntConstant(module, "FORWARD", VERDICT_FORWARD) ||
 	    PyModule_AddIntConstant(module, "NOT_MATCHED", VERDICT_NOT_MATCHED) ||
-	    PyModule_AddIntConstant(module, "HOST", VERDICT_HOST))
+	    PyModule_AddIntConstant(module, "HOST", VERDICT_HOST) ||
+	    PyModule_AddIntConstant(module, "MIRROR", VERDICT_MIRROR))
 		Py_CLEAR(module);
 	return module;
 }

@@ -27,3 +27,20 @@ PyObject *loop_object_use_host(LoopObject *self, PyObject *args)
 	loop->host_fd = fd;
 	Py_RETURN_NONE;
 }
+
+PyObject *loop_object_use_mirror(LoopObject *self, PyObject *args)
+{
+	int marked;
+	struct loop *loop = loop_object_rest(self);
+
+	if (!loop || !PyArg_ParseTuple(args, "p:use_mirror", &marked))
+		return NULL;
+	if (loop->port_count < 2 || loop->ports[loop->port_count - 1].receive) {
+		PyErr_SetString(PyExc_ValueError,
+				"the last port must be one that does not receive");
+		return NULL;
+	}
+	loop->mirror.port = &loop->ports[loop->port_count - 1];
+	loop->mirror.marked = marked;
+	Py_RETURN_NONE;
+}

@@ -167,6 +167,8 @@ static PyMethodDef loop_methods[] = {
 	 "Lets a C function decide each packet."},
 	{"use_host", (PyCFunction)loop_object_use_host, METH_VARARGS,
 	 "Opens the way into the host's stack."},
+	{"use_mirror", (PyCFunction)loop_object_use_mirror, METH_VARARGS,
+	 "Makes the last port that of copies."},
 	{"close", (PyCFunction)loop_close_method, METH_NOARGS, "Releases the buffers."},
 	{NULL, NULL, 0, NULL},
 };

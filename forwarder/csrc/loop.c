@@ -35,12 +35,19 @@ static void refill(struct loop *loop, struct port *port, uint32_t least)
 		port_kick_fill(port, loop->counters);
 }
 
-/* The pool's own count is private memory; the counter is what others see. */
-static void publish_violations(struct loop *loop)
+/* What the pool and the mirror count is private memory; the counters are what others see. */
+static void publish(struct loop *loop)
 {
 	uint64_t seen = loop->counters[COUNT_owner_violations];
 
+	mirror_publish(&loop->mirror, loop->counters);
 	count(loop->counters, COUNT_owner_violations, loop->pool.violation.total - seen);
+}
+
+/* Where what happens on a port is counted. */
+static uint64_t *counters_of(struct loop *loop, const struct port *port)
+{
+	return mirror_counters(&loop->mirror, port, loop->counters);
 }
 
 static uint32_t receive(struct loop *loop, struct port *port)
@@ -61,7 +68,7 @@ int loop_step(struct loop *loop)
 		struct port *port = &loop->ports[i];
 		uint32_t n = 0;
 
-		moved += port_reap(port, &loop->pool, loop->counters);
+		moved += port_reap(port, &loop->pool, counters_of(loop, port));
 		refill(loop, port, loop->batch);
 		if (port->receive && !loop->no_receive)
 			n = receive(loop, port);
@@ -69,7 +76,7 @@ int loop_step(struct loop *loop)
 			return -1;
 		moved += n;
 	}
-	publish_violations(loop);
+	publish(loop);
 	return moved > 0;
 }
 
@@ -79,11 +86,12 @@ static void settle(struct loop *loop)
 	for (uint32_t i = 0; i < loop->port_count; i++) {
 		struct port *port = &loop->ports[i];
 
-		port_flush(port, &loop->pool, loop->counters);
+		port_flush(port, &loop->pool, counters_of(loop, port));
 		refill(loop, port, 1);
 		if (!loop->no_fill)
 			port_kick_fill(port, loop->counters);
 	}
+	publish(loop);
 }
 
 static int poll_timeout(const struct loop *loop, uint64_t remaining_ns)
@@ -199,10 +207,12 @@ uint64_t loop_drain(struct loop *loop, uint64_t max_ns)
 		uint64_t left = 0;
 
 		for (uint32_t i = 0; i < loop->port_count; i++) {
-			port_flush(&loop->ports[i], &loop->pool, loop->counters);
-			left += loop->ports[i].transmitting;
+			struct port *port = &loop->ports[i];
+
+			port_flush(port, &loop->pool, counters_of(loop, port));
+			left += port->transmitting;
 		}
-		publish_violations(loop);
+		publish(loop);
 		if (!left || clock_ns() >= deadline)
 			return left;
 		clock_nap();

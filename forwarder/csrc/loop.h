@@ -16,9 +16,10 @@
 #include "counters.h"
 #include "frames.h"
 #include "function.h"
+#include "mirror.h"
 #include "port.h"
 
-#define LOOP_PORTS 2
+#define LOOP_PORTS 3 /* the receiving one, the other one, the mirror: which is always the last */
 
 enum loop_end {
 	LOOP_TIME,	  /* the time given is over */
@@ -44,6 +45,7 @@ struct loop {
 	loop_decide decide;		 /* decides in place of both */
 	void *context;
 	uint64_t *counters;
+	struct mirror mirror;
 	int host_fd;	    /* TAP into the host's stack; 0: none */
 	int stop_fd;	    /* readable: stop; -1: none */
 	bool no_fill;	    /* fault switch: the kernel is never given a frame */
@@ -55,6 +57,16 @@ struct loop {
 	struct batch batch_now;
 	struct xdp_desc out[BATCH_MAX];
 };
+
+/* `decide` may have written anything: a packet must still lie in the chunk that it came in. */
+static inline bool loop_packet_is_sound(const struct loop *loop, uint32_t i)
+{
+	const struct xdp_desc *packet = &loop->batch_now.packets[i];
+	uint64_t offset = packet->addr - loop->batch_now.chunks[i];
+
+	return offset < loop->pool.frame_size && packet->len &&
+	       packet->len <= loop->pool.frame_size - offset;
+}
 
 enum loop_end loop_run(struct loop *loop, uint64_t max_ns);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "verdicts.h"
 
+#include "copies.h"
 #include "host.h"
 
 /* Drops one packet; `more` are its descriptors beyond the first. */
@@ -9,15 +10,6 @@ static void drop(struct loop *loop, uint64_t chunk, const struct xdp_desc *more,
 	frames_put(&loop->pool, chunk, FRAME_HAND, "drop");
 	for (uint32_t i = 0; i < n; i++)
 		frames_put(&loop->pool, more[i].addr, FRAME_HAND, "drop");
-}
-
-/* `decide` may have written anything: a packet must still lie in the chunk that it came in. */
-static bool lies_in_chunk(const struct loop *loop, const struct xdp_desc *packet, uint64_t chunk)
-{
-	uint64_t offset = packet->addr - chunk;
-
-	return offset < loop->pool.frame_size && packet->len &&
-	       packet->len <= loop->pool.frame_size - offset;
 }
 
 /* Puts a packet of several frames behind those that go out; returns how many those are then. */
@@ -67,7 +59,8 @@ static void apply_verdicts(struct loop *loop, uint32_t from)
 	struct batch *batch = &loop->batch_now;
 	const struct xdp_desc *more = batch->more;
 	struct port *back = &loop->ports[from];
-	struct port *other = loop->port_count > 1 ? &loop->ports[1 - from] : NULL;
+	bool has_other = loop->port_count - (loop->mirror.port != NULL) > 1;
+	struct port *other = has_other ? &loop->ports[1 - from] : NULL;
 	uint32_t dropped = 0, not_matched = 0, sent = 0;
 
 	for (uint32_t i = 0; i < batch->n; i++) {
@@ -76,14 +69,13 @@ static void apply_verdicts(struct loop *loop, uint32_t from)
 		uint32_t n = batch_more(batch, i);
 
 		more += n;
-		if (verdict == VERDICT_HOST && loop->host_fd &&
-		    lies_in_chunk(loop, &batch->packets[i], batch->chunks[i])) {
+		if (verdict == VERDICT_HOST && loop->host_fd && loop_packet_is_sound(loop, i)) {
 			host_write(loop->host_fd, loop->umem, &batch->packets[i], more - n, n,
 				   loop->counters);
 			drop(loop, batch->chunks[i], more - n, n);
 			continue;
 		}
-		if (sends && lies_in_chunk(loop, &batch->packets[i], batch->chunks[i])) {
+		if (sends && loop_packet_is_sound(loop, i)) {
 			sent++;
 			continue;
 		}
@@ -135,6 +127,7 @@ static void decide_by_action(struct loop *loop)
 
 int verdicts_handle(struct loop *loop, uint32_t from)
 {
+	copies_of_all(loop);
 	if (!loop->decide && loop->verdict.call) {
 		function_decide(&loop->verdict, loop->umem, &loop->batch_now);
 	} else if (!loop->decide) {
@@ -147,6 +140,8 @@ int verdicts_handle(struct loop *loop, uint32_t from)
 			return -1;
 		}
 	}
+	if (loop->decide || loop->verdict.call)
+		copies_of_marked(loop);
 	apply_verdicts(loop, from);
 	return 0;
 }

@@ -38,6 +38,11 @@ enum xdplab_verdict {
 	XDPLAB_HOST = 4,	/* into the host's own stack, through --host-tap; as FORWARD */
 };
 
+/* May be or'ed to any of these: a copy besides, of the packet as the function left it. */
+enum xdplab_mark {
+	XDPLAB_MIRROR = 0x80, /* out of --mirror, where --mirror-marked was given */
+};
+
 typedef uint32_t xdplab_verdict_function(uint8_t *data, uint32_t len, void *context);
 
 #ifdef __cplusplus

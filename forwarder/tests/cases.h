@@ -59,8 +59,9 @@ static inline void check_sound(void)
 					       COUNT(callback_failed) + COUNT(tx_packets) +
 					       COUNT(host_packets) + COUNT(host_full) +
 					       COUNT(host_refused));
-	CHECK_EQUAL(COUNT(tx_packets),
-		    COUNT(tx_completed) + seen.tx + seen.completion + seen.kernel_transmit);
+	CHECK_EQUAL(COUNT(tx_packets) + COUNT(mirror_packets),
+		    COUNT(tx_completed) + COUNT(mirror_completed) + seen.tx + seen.completion +
+			    seen.kernel_transmit);
 	CHECK_EQUAL(COUNT(syscalls), fake.sendto_calls + fake.recvfrom_calls + fake.poll_calls +
 					     COUNT(host_packets) + COUNT(host_full) +
 					     COUNT(host_refused));

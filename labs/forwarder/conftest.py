@@ -47,7 +47,10 @@ def check_books(report: dict[str, Any]) -> dict[str, int]:
     places = ("pool", "fill", "rx", "tx", "completion", "kernel_receive", "kernel_transmit")
     assert frames["frames"] == sum(frames[place] for place in places)
     held = sum(frames[place] for place in ("tx", "completion", "kernel_transmit"))
-    assert counters["tx_packets"] == counters["tx_completed"] + held
+    sent, completed = (
+        counters[f"tx_{what}"] + counters[f"mirror_{what}"] for what in ("packets", "completed")
+    )
+    assert sent == completed + held
     assert counters["owner_violations"] == 0
     return counters
 

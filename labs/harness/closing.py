@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labs.harness.account import account
+from labs.harness.account_copies import account_copies
 from labs.harness.arrived import SINK, Arrived
 from labs.harness.counters import Snapshot
 from labs.harness.ledger import Ledger, LedgerError
@@ -69,6 +70,13 @@ class Closing:
         """The account of all that was sent and received so far."""
         delta = self._pipeline.counted_since(self._before)
         return account(self._sent, delta, self._arrived, self._pipeline.route, retried=self._retried)
+
+    def copies(self) -> Ledger | None:
+        """The account of a mirror's copies; None where the forwarder has none."""
+        spec = self._pipeline.spec.forwarder
+        if spec is None or not spec.mirror:
+            return None
+        return account_copies(self._pipeline.counted_since(self._before), spec.mirror)
 
 
 class RecordedReceiver(Receiver):

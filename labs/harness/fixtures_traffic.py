@@ -49,6 +49,8 @@ def closing(request: pytest.FixtureRequest) -> Iterator[Closing | None]:
     stated = stated_losses(request.node.iter_markers("loses"))
     if not postmortem.ledgers:
         postmortem.ledgers.append(kept.ledger())
+    if (copies := kept.copies()) is not None:
+        postmortem.ledgers.insert(0, copies)  # the last is the packets' own, which losses are stated of
     try:
         check(postmortem.ledgers, stated)
     except LedgerError as error:
