@@ -51,7 +51,7 @@ def test_missing_huge_pages_are_named_with_what_to_do() -> None:
         ({"batch": _batch.BATCH_MAX + 1}, "batch must be 1 to"),
         ({"counters": bytearray(8)}, "counters must be"),
         ({"action": "eat"}, "unknown action"),
-        ({"ports": ()}, "1 to 2 ports"),
+        ({"ports": ()}, "1 to 3 ports"),
         ({"ports": ((0, 0, 0, 0, 0, True, True, False),)}, "must not be 0"),
         ({"decide": print}, "descriptors and verdicts"),
     ],
