@@ -11,15 +11,12 @@ import contextlib
 import os
 import socket
 import struct
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from xdp.pyxdp.errors import InputError, KernelError
 from xdp.pyxdp.sysfs import open_sysfs
 
-if TYPE_CHECKING:
-    import subprocess
+from .guard import Guard
 
 # asm-generic/socket.h; the socket module names none of them
 SO_BUSY_POLL = 46
@@ -27,19 +24,6 @@ SO_PREFER_BUSY_POLL = 69
 SO_BUSY_POLL_BUDGET = 70
 
 SETTINGS = ("napi_defer_hard_irqs", "gro_flush_timeout")
-# Waits for the end of whoever holds the other end of its standard input, then writes the old values. It has
-# a session of its own, so that neither Ctrl-C nor a signal to the forwarder's group ends it before.
-_GUARD = """
-import os, sys
-os.read(0, 1)
-for given in sys.argv[1:]:
-    fd, _, value = given.partition("=")
-    try:
-        os.write(int(fd), value.encode())
-    except OSError:
-        pass
-"""
-_GUARD_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -96,8 +80,7 @@ def granted(options: socket.socket) -> BusyPoll:
 class NapiDeferral:
     """Interrupts of some devices held back while somebody polls them; restored at `close`.
 
-    Also after a SIGKILL: a small process waits for our end and writes what stood there before. It keeps the
-    privileges that this process may give up.
+    Also after a SIGKILL, and after this process has given up its privileges.
 
     Args:
         interfaces: the devices, in this network namespace.
@@ -111,7 +94,7 @@ class NapiDeferral:
 
     def __init__(self, interfaces: tuple[str, ...], defer_hard_irqs: int, gro_flush_timeout: int) -> None:
         self.before: dict[str, tuple[int, ...]] = {}
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         wanted = (defer_hard_irqs, gro_flush_timeout)
         with contextlib.ExitStack() as files, contextlib.ExitStack() as on_error:
             root = open_sysfs()
@@ -125,7 +108,7 @@ class NapiDeferral:
                     found.append(int(os.pread(fds[-1], 32, 0)))
                 self.before[interface] = tuple(found)
             old = [value for values in self.before.values() for value in values]
-            self._start_guard(fds, old)
+            self._guard = Guard(writes=[(fd, str(value)) for fd, value in zip(fds, old, strict=True)])
             on_error.callback(self.close)
             for fd, value in zip(fds, wanted * len(interfaces), strict=True):
                 try:
@@ -134,33 +117,10 @@ class NapiDeferral:
                     raise KernelError("defer interrupts", ", ".join(interfaces), error.errno or 0) from error
             on_error.pop_all()
 
-    def _start_guard(self, fds: list[int], old: list[int]) -> None:
-        import subprocess  # rarely needed, and dear at start
-
-        arguments = [f"{fd}={value}" for fd, value in zip(fds, old, strict=True)]
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _GUARD, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=fds,
-            start_new_session=True,
-        )
-
     def close(self) -> None:
         """Restores what was there before, and waits until that is done; may be called again."""
-        guard, self._guard = self._guard, None
-        if guard is None:
-            return
-        import subprocess
-
-        assert guard.stdin is not None
-        guard.stdin.close()
-        try:
-            guard.wait(_GUARD_SECONDS)
-        except subprocess.TimeoutExpired:
-            guard.kill()
-            guard.wait()
+        if self._guard is not None:
+            self._guard.close()
 
     def __enter__(self) -> NapiDeferral:
         return self

@@ -4,7 +4,8 @@
 By default its name is abstract (`@xdplab/forward/PID`), so that nothing can be left behind, however the
 forwarder ends. Abstract names belong to a network namespace: readers enter the forwarder's, or find it by
 /proc/PID/net/unix (`xdplab stats` does). They have no mode either: who is neither root nor the forwarder's
-user gets nothing. A path is reached from every namespace that shares the file system, its mode is 0600.
+user gets nothing. A path is reached from every namespace that shares the file system, its mode is 0600, and
+a guard removes it, also where the forwarder is killed or may not do so itself any more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Callable
 from typing import Any
 
 from xdp.pyxdp.errors import InputError
+
+from .guard import Guard
 
 PREFIX = "xdplab/forward/"
 BACKLOG = 64
@@ -46,11 +49,13 @@ class StatsServer:
         self._path = "" if where == "auto" else where
         self._owner = owner
         self._thread: threading.Thread | None = None
+        self._guard: Guard | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             if self._path:
                 _bind_path(self._socket, self._path, owner)
-                self._inode = os.stat(self._path).st_ino  # noqa: PTH116 (pathlib is dear at start)
+                inode = os.stat(self._path).st_ino  # noqa: PTH116 (pathlib is dear at start)
+                self._guard = Guard(unlinks=[(inode, os.path.abspath(self._path))])  # noqa: PTH100 (as above)
             else:
                 _bind_name(self._socket)
             self._socket.listen(BACKLOG)
@@ -97,10 +102,8 @@ class StatsServer:
         """Stops and removes the path, if it is still ours; may be called again."""
         self.stop()
         self._socket.close()
-        if self._path:
-            with contextlib.suppress(OSError):
-                if os.stat(self._path).st_ino == self._inode:  # noqa: PTH116 (as above)
-                    os.unlink(self._path)  # noqa: PTH108 (as above)
+        if self._guard is not None:
+            self._guard.close()
 
 
 def _bind_name(server: socket.socket) -> None:
@@ -135,7 +138,7 @@ def _bind_path(server: socket.socket, path: str, owner: int) -> None:
 
 
 def _abandoned(path: str) -> bool:
-    """Whether nobody listens there: a forwarder that was killed left it."""
+    """Whether nobody listens there: it was left by who knows whom, or at a power cut."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(CLIENT_S)
         try:

@@ -33,6 +33,7 @@ from labs.harness.process import NotReadyError
 from labs.harness.topology import Topology
 from xdp.pyxdp.errors import InputError
 
+WaitUntil = Callable[[Callable[[], object], str], None]
 SCHEMA = Path(server.__file__).with_name("lines.schema.json")
 
 
@@ -129,8 +130,10 @@ class TestPath:
                 ForwarderProcess(other, namespace=topology["dut"], run=run_id)
             assert server.read(str(path))["pid"] == forwarder.pid
 
-    def test_what_a_killed_one_left_is_replaced_and_a_file_is_not(
-        self, topology: Topology, run_id: str, tmp_path: Path
+        assert not path.exists()
+
+    def test_a_killed_one_leaves_no_path_and_what_lies_there_is_replaced_only_if_dead(
+        self, topology: Topology, run_id: str, tmp_path: Path, wait_until: WaitUntil
     ) -> None:
         path = tmp_path / "statistics"
         with socket.socket(socket.AF_UNIX) as dead:
@@ -138,8 +141,8 @@ class TestPath:
         spec = ForwarderSpec("dut0", stats_socket=str(path))
         with ForwarderProcess(spec, namespace=topology["dut"], run=run_id) as forwarder:
             assert server.read(str(path))["pid"] == forwarder.pid
-            forwarder.stop()
-        assert not path.exists()
+            forwarder.kill()
+            wait_until(lambda: not path.exists(), "end of the path")
         path.write_text("mine")
         with pytest.raises(NotReadyError, match="something is there"):
             ForwarderProcess(spec, namespace=topology["dut"], run=run_id)
@@ -218,7 +221,7 @@ def test_a_terminal_gets_a_table_and_a_summary(
     program: Any,
     attachment: object,
     send: Callable[[int], None],
-    wait_until: Callable[[Callable[[], object], str], None],
+    wait_until: WaitUntil,
 ) -> None:
     map_fd = program.map_fd("xsks_map")
     spec = ForwarderSpec("dut0", action="echo", interval=0.1, user="nobody")
