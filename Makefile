@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab-setup lab test bench bench-tester bench-chain bench-flood bench-balance check lab-cleanup lock need-root
+.PHONY: help lab-setup lab lab-kernels test bench bench-tester bench-chain bench-flood bench-balance check lab-cleanup lock need-root
 
 # ARGS is passed on to the command; PYTHON chooses the interpreter of .venv (an existing one is kept without it).
 ARGS ?=
@@ -24,6 +24,10 @@ lab-setup: ## install what is missing (system packages, .venv), build; does noth
 
 lab: need-root lab-setup ## set up, then run the main lab: UDP through an XSKMAP, a forwarder, and back (root)
 	@$(VENV)/xdplab run $(ARGS)
+
+lab-kernels: need-root lab-setup ## set up, then the labs under several kernels in guests, and a table of it (root)
+	@scripts/setup --vm
+	@$(VENV)/xdplab vm labs $(ARGS)
 
 test: need-root lab-setup ## set up, then run all tests, unit tests and labs (root)
 	@$(VENV)/python -m pytest $(ARGS)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from labs.harness.arrived import SEEN, SINK, Arrived
 from labs.harness.ledger import Causes, Fate, Hop, Ledger
 
+# virtio_net's names where they are others than veth's; its queues are "rx0_…", veth's "rx_queue_0_…".
+_VIRTIO = {"xdp_redirect": "xdp_redirects"}
 PASSES = "host_"  # a packet that the program passed ends in the host's stack: fate "host_<class>"
 REDIRECTED = "redirected"
 MISSED = "kernel_missed"  # counted only where the tracepoints are
@@ -127,8 +129,10 @@ def _redirect(counted: Mapping[str, int], route: Route, onward: int) -> Hop:
     else:
         fates["refused"] = 0
     if route.native:
-        # A failed redirect is in the driver's "drops", and not in its "xdp_redirect".
-        entered = sum(_queues(counted, route.ingress, name) for name in ("xdp_redirect", "drops"))
+        entered = _queues(counted, route.ingress, "xdp_redirect")
+        if not _is_virtio(counted, route.ingress):
+            # A failed redirect is in the driver's "drops", and not in its "xdp_redirect"; virtio has both.
+            entered += _queues(counted, route.ingress, "drops")
     else:  # the driver sees nothing of it; a program without counters of ours leaves what the socket saw
         entered = _of(counted, "program").get(REDIRECTED, onward + sum(fates.values()))
     return _hop("redirect", entered, fates, onward)
@@ -145,7 +149,7 @@ def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list
         "host": forwarder.get("host_packets", 0)
     }
     queued, completed = forwarder.get("tx_packets", 0), forwarder.get("tx_completed", 0)
-    back = _at_least_0(counted[f"{route.egress}_tx_packets"] - host_sent)
+    back = _at_least_0(_sent(counted, route.egress) - host_sent)
     in_tx = {
         "waiting": _at_least_0(queued - completed),
         "refused_by_device": forwarder.get("tx_ebusy", 0),
@@ -249,9 +253,21 @@ def _of(counted: Mapping[str, int], where: str) -> dict[str, int]:
 
 
 def _queues(counted: Mapping[str, int], interface: str, counter: str) -> int:
-    """A counter of `ethtool -S` summed over the RX queues of a device."""
-    pattern = re.compile(rf"{re.escape(interface)}_rx_queue_\d+_{counter}")
+    """A counter of `ethtool -S` summed over the RX queues of a device, by veth's name of it or virtio's."""
+    other = _VIRTIO.get(counter, counter)
+    pattern = re.compile(rf"{re.escape(interface)}_(?:rx_queue_\d+_{counter}|rx\d+_{other})")
     return sum(count for name, count in counted.items() if pattern.fullmatch(name))
+
+
+def _sent(counted: Mapping[str, int], device: str) -> int:
+    """Frames that a device sent; those of zero-copy virtio counts as XDP's, and not in the link's counter."""
+    pattern = re.compile(rf"{re.escape(device)}_tx\d+_xdp_tx")
+    without_copy = sum(count for name, count in counted.items() if pattern.fullmatch(name))
+    return without_copy or counted[f"{device}_tx_packets"]
+
+
+def _is_virtio(counted: Mapping[str, int], device: str) -> bool:
+    return f"{device}_rx0_xdp_packets" in counted
 
 
 def _at_least_0(count: int) -> int:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from labs.harness.netns import NetNs
+from labs.harness.patience import patient
 from xdp.pyxdp.errors import InputError, KernelError
 
 Direction = Literal["in", "out", "both"]
@@ -138,6 +139,7 @@ class Capture:
         Raises:
             TimeoutError: says how many there were, and shows the last.
         """
+        timeout_s = patient(timeout_s)
         deadline = time.monotonic() + timeout_s
         while len(frames := self.frames) < count:
             left = deadline - time.monotonic()

@@ -17,6 +17,7 @@ from types import MappingProxyType, TracebackType
 
 from labs.harness.ethtool import Ethtool
 from labs.harness.netns import NetNs
+from labs.harness.patience import patient
 from xdp.pyxdp import xsk
 from xdp.pyxdp.errors import InputError, KernelError
 
@@ -203,6 +204,7 @@ class Counters:
         Raises:
             TimeoutError: names what still moved.
         """
+        quiet_s, timeout_s = patient(quiet_s), patient(timeout_s)
         deadline = time.monotonic() + timeout_s
         last = self.snapshot()
         quiet_since = time.monotonic()

@@ -57,6 +57,7 @@ __all__ = [
 MARKERS = (
     "system: as lab, for what takes longer: whole commands and sessions of pytest, signals, clean-up",
     "vm: boots guests; with `system`: needs QEMU and a kernel from the distribution, else skipped",
+    "guest: with `lab`: needs what only a guest of `xdplab vm` has, else skipped",
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",
     "requires(feature, …): skipped with the reason where `xdplab features` says no",
     "leaves(text, …): descriptors, children, devices or mounts with this text may stay (say why beside it)",
@@ -101,7 +102,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Counts the labs that were selected: those that `-m` or `-k` left out were not skipped."""
-    labs = [item for item in session.items if is_lab(item)]
+    labs = [item for item in session.items if is_lab(item) and not item.get_closest_marker("guest")]
     session.config.stash[_labs].selected = len(labs)
 
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from labs.harness.netns import NetNs
+from labs.harness.patience import patient
 from labs.harness.runs import MARK
 from xdp.pyxdp.errors import InputError
 
@@ -260,6 +261,7 @@ class Process:
 
     def _await_ready(self, fd: int, timeout_s: float) -> None:
         line = bytearray()
+        timeout_s = patient(timeout_s)
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(fd, selectors.EVENT_READ)
@@ -289,7 +291,7 @@ class Process:
 
     def _poll(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait in steps that grow from 0.2 ms to 10 ms; the report pipe is read on the way."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patient(timeout_s)
         step = 0.0002
         while not condition():
             self._drain_report()

@@ -14,6 +14,7 @@ from typing import Any
 
 from labs.harness.frames import MAGIC, read_sequence
 from labs.harness.netns import NetNs
+from labs.harness.patience import patient
 from xdp.pyxdp.errors import InputError, KernelError
 
 # include/uapi/asm-generic/socket.h; Python names them only partly
@@ -150,7 +151,8 @@ class Receiver:
         numbers = frozenset(range(expected)) if isinstance(expected, int) else frozenset(expected)
         tally = _Tally(numbers, payload, offset)
         drops = self.drops
-        deadline = time.monotonic() + deadline_s
+        settle_s = patient(settle_s)
+        deadline = time.monotonic() + patient(deadline_s)
         buffer = bytearray(MAX_DATAGRAM)
         view = memoryview(buffer)
         poll = select.poll()

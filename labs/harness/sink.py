@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from labs.harness.histogram import Latency
 from labs.harness.netns import NetNs
+from labs.harness.patience import patient
 from labs.harness.sink_report import Event, SinkReport, StreamReport
 from labs.harness.sink_spec import SinkSpec
 from labs.harness.sink_sum import summed_up
@@ -105,6 +106,7 @@ class Sink:
             timeout_s: how long to wait since the last one.
             stop: asked from time to time; true ends it.
         """
+        timeout_s = patient(timeout_s)
         seen, deadline = self.arrived, time.monotonic() + timeout_s
         while seen < frames and time.monotonic() < deadline and not (stop and stop()):
             time.sleep(0.002)

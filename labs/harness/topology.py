@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from labs.harness.cable import CableSpec, NicPair
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
 from labs.harness.runs import new_run_id
@@ -57,7 +58,7 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class TopologySpec:
-    """Nodes and the veth pairs between them; printable, comparable, saved in results."""
+    """Nodes and the veth pairs (or cables) between them; printable, comparable, saved in results."""
 
     name: str
     nodes: tuple[NodeSpec, ...]
@@ -139,10 +140,7 @@ class TopologySpec:
                 )
                 for node in data["nodes"]
             )
-            links = tuple(
-                VethSpec(**{**link, **{side: _end_from_dict(link[side]) for side in ("a", "b")}})
-                for link in data["links"]
-            )
+            links = tuple(_link_from_dict(link) for link in data["links"])
             return cls(data["name"], nodes, links)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"topology cannot be read: {error!r}") from None
@@ -222,8 +220,7 @@ class Topology:
             if not keep:
                 self._undo.callback(close_pairs, self.pairs)
             for link in self.spec.links:
-                pair = VethPair(link, self[link.a.node], self[link.b.node], netlink=routes)
-                self.pairs.append(pair)
+                self.pairs.append(_join(link, self[link.a.node], self[link.b.node], routes))
             for node in self.spec.nodes:
                 for route in node.routes:
                     _add_route(node, route, routes[node.role])
@@ -236,9 +233,22 @@ class Topology:
             self.kept = tuple(namespace.keep() for namespace in self.namespaces.values())
 
 
+def _join(link: VethSpec, a: NetNs, b: NetNs, routes: dict[str, IPRoute]) -> VethPair:
+    if isinstance(link, CableSpec):
+        return NicPair(link, a, b, netlink=routes)
+    return VethPair(link, a, b, netlink=routes)
+
+
 def _add_route(node: NodeSpec, route: RouteSpec, netlink: IPRoute) -> None:
     with kernel_errors("add route", f"{route.destination} via {route.via} in {node.role}"):
         netlink.route("add", dst=route.destination, gateway=route.via)
+
+
+def _link_from_dict(data: Mapping[str, Any]) -> VethSpec:
+    values = {**data, **{side: _end_from_dict(data[side]) for side in ("a", "b")}}
+    if "devices" in values:
+        return CableSpec(**{**values, "devices": tuple(values["devices"])})
+    return VethSpec(**values)
 
 
 def _end_from_dict(data: Mapping[str, Any]) -> EndSpec:
@@ -264,6 +274,13 @@ PAIR = TopologySpec(
             EndSpec("dut", "dut0", "02:00:c0:a8:01:14", ("192.168.1.20/24",)),
         ),
     ),
+)
+
+# The same with two network cards that a cable joins (`xdplab vm run --nic virtio --nic virtio,iommu`).
+CABLE = TopologySpec(
+    "cable",
+    PAIR.nodes,
+    tuple(CableSpec(link.a, link.b, devices=("eth0", "eth1")) for link in PAIR.links),
 )
 
 CHAIN = TopologySpec(

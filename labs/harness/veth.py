@@ -32,13 +32,16 @@ class VethPair:
         KernelError: a name is taken (EEXIST), or the kernel refuses otherwise.
     """
 
+    removable = True
+    """Ends with its removal, and all of a namespace by one request."""
+
     def __init__(
         self, spec: VethSpec, a: NetNs, b: NetNs, *, netlink: dict[str, IPRoute] | None = None
     ) -> None:
         self.spec = spec
         self.namespaces = (a, b)
         self._index = -1
-        with contextlib.ExitStack() as undo, _sockets(a, b, netlink) as (route_a, route_b):
+        with contextlib.ExitStack() as undo, sockets(a, b, netlink) as (route_a, route_b):
             with kernel_errors("create veth pair", spec.title, "choose other names, or remove what has them"):
                 route_a.link(
                     "add",
@@ -85,7 +88,7 @@ class VethPair:
             KernelError: not within 2 s (ETIMEDOUT).
         """
         a, b = self.namespaces
-        with _sockets(a, b, None) as (route_a, route_b):
+        with sockets(a, b, None) as (route_a, route_b):
             VethEnd(self.spec.a, a, route_a).await_operational()
             VethEnd(self.spec.b, b, route_b).await_operational()
 
@@ -119,6 +122,9 @@ def close_pairs(pairs: Sequence[VethPair]) -> None:
     Each request waits for a grace period of the kernel, 15 to 30 ms, whether it removes one link or all.
     Idempotent.
     """
+    for pair in pairs:
+        if not pair.removable:
+            pair.close()
     left = [pair for pair in pairs if not pair.closed]
     while left:
         namespaces = [namespace for pair in left for namespace in pair.namespaces]
@@ -138,7 +144,7 @@ def close_pairs(pairs: Sequence[VethPair]) -> None:
 
 
 @contextlib.contextmanager
-def _sockets(a: NetNs, b: NetNs, given: dict[str, IPRoute] | None) -> Iterator[tuple[IPRoute, IPRoute]]:
+def sockets(a: NetNs, b: NetNs, given: dict[str, IPRoute] | None) -> Iterator[tuple[IPRoute, IPRoute]]:
     """The netlink sockets of both namespaces: those given, or own ones for the duration."""
     if given is not None:
         yield given[a.role], given[b.role]

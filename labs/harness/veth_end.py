@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from labs.harness.ethtool import Ethtool
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
+from labs.harness.patience import patient
 from labs.harness.veth_spec import EndSpec, VethSpec
 from xdp.pyxdp.errors import InputError, KernelError
 
@@ -113,7 +114,7 @@ class VethEnd:
         self._await(f"use address {address}", route_type, RTN_LOCAL)
 
     def _await(self, operation: str, read: Callable[[], object], wanted: object) -> None:
-        deadline = time.monotonic() + OPERATIONAL_TIMEOUT_S
+        deadline = time.monotonic() + patient(OPERATIONAL_TIMEOUT_S)
         while True:
             with kernel_errors(operation, self.where):
                 state = read()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from labs.harness import leftovers, runs
+from labs.harness.patience import patient
 from xdp.pyxdp import kernel
 
 PATIENCE_S = 20.0
@@ -37,7 +38,7 @@ class Command:
 
     def read_until(self, pattern: str) -> None:
         """Reads until the output has the pattern."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patient(PATIENCE_S)
         assert self.process.stdout is not None
         fd = self.process.stdout.fileno()
         while not re.search(pattern, self.out):
@@ -51,7 +52,7 @@ class Command:
 
     def finish(self, timeout_s: float = PATIENCE_S) -> int:
         """Waits for its end, takes in the rest of its output, and gives the exit code."""
-        out, err = self.process.communicate(timeout=timeout_s)
+        out, err = self.process.communicate(timeout=patient(timeout_s))
         self.out += out or ""
         self.err += err
         return self.process.returncode
@@ -107,7 +108,7 @@ class Standing:
 
 def comes_true(condition: Callable[[], bool], seconds: float) -> bool:
     """Polls a condition until it holds or the time is over."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         if time.monotonic() >= deadline:
             return False

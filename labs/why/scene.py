@@ -16,6 +16,7 @@ from pathlib import Path
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from labs.harness.patience import patient
 from labs.harness.process import Process
 from labs.harness.topology import PAIR, Topology, TopologySpec
 from labs.harness.why.evidence import Evidence
@@ -25,7 +26,7 @@ from labs.harness.why.rules import diagnose, fired
 from labs.harness.why.view import Target, View
 from labs.xskmap.station import ManualSocket
 from xdp.program import Program, ProgramSpec
-from xdp.pyxdp import maps
+from xdp.pyxdp import maps, xsk
 
 # All that gen0 sends arrives on queue 0 of dut0.
 TWO_QUEUES = PAIR.with_links(queues=2).with_end("gen0", send_queues=1)
@@ -75,10 +76,10 @@ class Scene:
             )
         )
 
-    def own_socket(self, queue: int = 0, rx_size: int = 64) -> ManualSocket:
+    def own_socket(self, queue: int = 0, rx_size: int = 64, binding: int = xsk.XDP_COPY) -> ManualSocket:
         """A socket of this very process on dut0, which does nothing by itself."""
         with self.dut.entered():
-            return self._undo.enter_context(ManualSocket(queue, rx_size=rx_size))
+            return self._undo.enter_context(ManualSocket(queue, rx_size=rx_size, binding=binding))
 
     def put(self, program: Program, slot: int, fd: int) -> None:
         """Puts a socket into a slot."""
@@ -177,7 +178,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 3.0) -> Non
     Raises:
         AssertionError: it did not within `seconds`.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, f"no {what} within {seconds:g} s"
         time.sleep(0.002)

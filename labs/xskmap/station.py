@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from labs.harness.patience import patient
 from labs.harness.topology import PAIR, Topology
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import maps, xsk
@@ -29,7 +30,7 @@ def until(
     read: Callable[[], _Value], condition: Callable[[_Value], bool], what: str, seconds: float = 3.0
 ) -> _Value:
     """Reads until the condition holds; fails with what was last seen."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         seen = read()
         if condition(seen):
@@ -46,6 +47,7 @@ class ManualSocket:
         queue: of dut0, in the calling thread's network namespace.
         shared: another socket, whose UMEM this one uses with rings of its own.
         headroom: bytes in front of each packet.
+        binding: XDP_COPY or XDP_ZEROCOPY; a shared one has that of the first.
         rx_size, tx_size, fill_size, completion_size: entries of the rings.
     """
 
@@ -55,6 +57,7 @@ class ManualSocket:
         *,
         shared: ManualSocket | None = None,
         headroom: int = 0,
+        binding: int = xsk.XDP_COPY,
         rx_size: int = 64,
         tx_size: int = 32,
         fill_size: int = 128,
@@ -75,7 +78,7 @@ class ManualSocket:
                     completion_size=completion_size,
                 )
                 on_error.callback(self.umem.close)
-            flags = 0 if shared else xsk.XDP_COPY | xsk.XDP_USE_NEED_WAKEUP
+            flags = 0 if shared else binding | xsk.XDP_USE_NEED_WAKEUP
             self.socket = xsk.XskSocket(
                 self.umem,
                 "dut0",

@@ -236,3 +236,26 @@ def test_drops_are_told_apart_by_device(device: str) -> None:
     }
     assert stack_drops(counted, device) == {"IP_CSUM": 1 if device == "dut0" else 2}
     assert redirect_errors(counted, device) == ({"EINVAL": 3} if device == "dut0" else {})
+
+
+def as_virtio(counted: dict[str, int], *, zero_copy: bool) -> dict[str, int]:
+    """The same frames as virtio_net counts them: other names, and a failed redirect is a redirect, too."""
+    failed = counted["dut0_rx_queue_0_drops"]
+    others = {name: count for name, count in counted.items() if "_rx_queue_" not in name}
+    told = {
+        "dut0_rx0_xdp_packets": counted["dut0_rx_queue_0_xdp_packets"],
+        "dut0_rx1_xdp_packets": counted["dut0_rx_queue_1_xdp_packets"],
+        "dut0_rx0_xdp_redirects": counted["dut0_rx_queue_0_xdp_redirect"] + failed,
+        "dut0_rx0_drops": failed,
+        "dut0_rx0_xdp_drops": 0,
+        "dut1_tx0_xdp_tx": counted["dut1_tx_packets"] * zero_copy,
+        "dut1_tx_packets": counted["dut1_tx_packets"] * (not zero_copy),
+    }
+    return {**others, **told}
+
+
+@given(run=consistent_runs(), zero_copy=st.booleans())
+def test_the_same_frames_balance_by_virtios_counters(run: Run, zero_copy: bool) -> None:
+    there = account(run.sent, as_virtio(run.counted, zero_copy=zero_copy), run.arrived, ROUTE)
+    assert there.breaks == run.ledger().breaks
+    assert [hop.onward for hop in there.hops] == [hop.onward for hop in run.ledger().hops]

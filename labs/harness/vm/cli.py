@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -52,14 +53,27 @@ examples:
   xdplab vm kernels                 those in the cache, and those that could be got
   xdplab vm kernels --fetch 6.12    get (or renew) one, without booting it
 """
+USAGE = f"""\
+usage: xdplab vm run|labs|kernels [OPTION…]
+
+{PURPOSE}
+  xdplab vm run -- COMMAND   any command, under one kernel
+  xdplab vm labs             the labs under several, and a table of it
+  xdplab vm kernels          what kernels there are
+
+--help of each tells more."""
 _name = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def main(argv: list[str]) -> int:
-    """`vm run` and `vm kernels`; the exit code."""
-    commands: dict[str, Callable[[list[str]], int]] = {"run": run_command, "kernels": kernels_command}
+    """`vm run`, `vm kernels` and `vm labs`; the exit code."""
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": run_command,
+        "kernels": kernels_command,
+        "labs": labs_command,
+    }
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: xdplab vm run|kernels [OPTION…]\n\n{PURPOSE}\nxdplab vm run --help tells more.")
+        print(USAGE)
         return 0 if argv else 2
     if argv[0] not in commands:
         raise InputError(f"there is no xdplab vm {argv[0]}; there are {', '.join(commands)}")
@@ -156,7 +170,7 @@ def boot(
     try:
         errand = Errand(
             command,
-            machine.errand_environment(environment),
+            machine.errand_environment(environment, chosen),
             Path.cwd(),
             machine.results_folder(default_root()),
         )
@@ -203,6 +217,11 @@ def kernels_command(argv: list[str]) -> int:
     for series in sorted({*here, *there}, key=kernels.numbers):
         print(f"{series:6} {here.get(series, 'not in the cache'):30} newest: {there.get(series, 'unknown')}")
     return 0
+
+
+def labs_command(argv: list[str]) -> int:
+    """The labs under several kernels."""
+    return int(importlib.import_module("labs.kernels.cli").main(argv))
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labs.harness.patience import SLOW
 from labs.harness.process import Process
 from labs.harness.vm import qemu
 from labs.harness.vm.initramfs import Errand, build
@@ -31,6 +32,9 @@ NO_BOOT = b"xdplab: cannot boot: "
 POLL_S = 0.2
 LAST_WORDS_S = 2.0  # for a panic's trace to come through after its first line
 TAIL_LINES = 40
+# Deadlines in the guest, by what it runs on: an emulated processor takes some twenty times as long, and the
+# labs' deadlines leave room for some of that.
+SLOWNESS = {"kvm": "1", "tcg": "10"}
 
 Sink = Callable[[bytes], None]
 
@@ -236,8 +240,8 @@ class _Guest:
         return Ending(Outcome.NO_BOOT, why=why)
 
 
-def errand_environment(extra: dict[str, str]) -> dict[str, str]:
-    """What of our environment the command gets, and what tells it where it is."""
+def errand_environment(extra: dict[str, str], accel: str) -> dict[str, str]:
+    """What of our environment the command gets, and what tells it where it is and how slow."""
     kept = ("LANG", "LC_ALL", "TERM", "CI", "COLUMNS", "VIRTUAL_ENV")
     prefixes = ("XDPLAB_", "PYTHON", "PYTEST_")
     ours = {
@@ -249,7 +253,7 @@ def errand_environment(extra: dict[str, str]) -> dict[str, str]:
     path = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin:/sbin"]
     )
-    return {**ours, "PATH": path, "HOME": "/root", "XDPLAB_GUEST": "1", **extra}
+    return {**ours, "PATH": path, "HOME": "/root", "XDPLAB_GUEST": "1", SLOW: SLOWNESS[accel], **extra}
 
 
 def results_folder(root: Path) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from labs.harness.patience import SLOW
 from labs.harness.vm import kernels, machine, modules, tools
 from labs.harness.vm.cpio import Archive
 from labs.harness.vm.initramfs import Errand
@@ -104,8 +105,10 @@ def test_the_environment_names_the_guest_and_keeps_only_what_a_command_needs(
     monkeypatch.setenv("SECRET_TOKEN", "x")
     monkeypatch.setenv("XDPLAB_RUN", "1_2_3")  # the mark of one of our processes, which this is not
     monkeypatch.setenv("XDPLAB_WISH", "y")
-    given = machine.errand_environment({"A": "b"})
+    given = machine.errand_environment({"A": "b"}, "tcg")
     assert given["XDPLAB_GUEST"] == "1"
+    assert float(given[SLOW]) > float(machine.errand_environment({}, "kvm")[SLOW])
+    assert machine.errand_environment({SLOW: "50"}, "tcg")[SLOW] == "50"
     assert (given["A"], given["XDPLAB_WISH"]) == ("b", "y")
     assert "SECRET_TOKEN" not in given
     assert "XDPLAB_RUN" not in given

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Two cards are borrowed and given back as they were; a veth pair stands for the cable between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from labs.harness.cable import CableSpec
+from labs.harness.netns import NetNs
+from labs.harness.ping import ping
+from labs.harness.topology import CABLE, Topology, TopologySpec
+from labs.harness.veth import VethPair
+from labs.harness.veth_spec import EndSpec, VethSpec
+from xdp.pyxdp.errors import InputError
+
+CARDS = VethSpec(EndSpec("home", "eth0", "02:00:00:00:05:00"), EndSpec("home", "eth1", "02:00:00:00:05:01"))
+
+
+@pytest.fixture
+def home(run_id: str) -> Iterator[NetNs]:
+    """A namespace with two cards in it, in which this test is."""
+    with NetNs("home", run_id) as namespace, VethPair(CARDS, namespace, namespace), namespace.entered():
+        yield namespace
+
+
+def cards(home: NetNs) -> dict[str, tuple[str, int]]:
+    """Name → address and MTU."""
+    netlink = home.netlink()
+    try:
+        return {
+            link.get_attr("IFLA_IFNAME"): (link.get_attr("IFLA_ADDRESS"), link.get_attr("IFLA_MTU"))
+            for link in netlink.get_links()
+            if link.get_attr("IFLA_IFNAME") != "lo"
+        }
+    finally:
+        netlink.close()
+
+
+@pytest.mark.lab
+def test_cards_carry_frames_under_the_topologys_names_and_come_back_as_they_were(home: NetNs) -> None:
+    before = cards(home)
+    with Topology.build(CABLE.with_links(mtu=1400)) as topology:
+        assert cards(home) == {}
+        assert ping(topology["gen"], "192.168.1.20", run=topology.run, count=2).received == 2
+        assert topology["dut"].interface_index("dut0") > 0
+    assert cards(home) == before
+    assert set(before) == {"eth0", "eth1"}
+
+
+@pytest.mark.lab
+def test_a_card_that_is_not_there_is_named_and_the_other_comes_back(home: NetNs) -> None:
+    before = cards(home)
+    (link,) = CABLE.links
+    assert isinstance(link, CableSpec)
+    missing = dataclasses.replace(CABLE, links=(dataclasses.replace(link, devices=("eth0", "eth7")),))
+    with pytest.raises(InputError, match="no device 'eth7' for dut0 in this namespace; there is"):
+        Topology.build(missing)
+    assert cards(home) == before
+
+
+def test_a_cable_survives_json_and_needs_two_devices() -> None:
+    assert TopologySpec.from_dict(CABLE.to_dict()) == CABLE
+    (link,) = CABLE.links
+    assert isinstance(link, CableSpec)
+    with pytest.raises(InputError, match="name two devices"):
+        dataclasses.replace(link, devices=("eth0", "eth0"))
