@@ -18,14 +18,17 @@ from labs.harness.traffic.stamp import DEFAULT_MAGIC
 from labs.harness.traffic.units import number, short, time_text
 
 POLL_S = 0.05
+LOOK_S = 0.25  # how often it is seen whether the device still exists
+EXIT_PARTIAL = 2
 SHOWN = 8  # holes and events that are printed; JSON has more
 
 EPILOG = """\
 The sink is an XDP program on the last device of a path. It looks at frames that carry the stamp of
 "xdplab send", all others go to the stack. It ends when the expected frames came, when none came for --timeout
-seconds after the first, after --duration, or on Ctrl-C; what was found is printed in each case.
+seconds after the first, after --duration, with its device, or on Ctrl-C; what was found is printed always.
 
-exit code: 0 all that was expected came, once, in order, undamaged; 1 not so; 2 it could not run
+exit code: 0 all that was expected came, once, in order, undamaged; 1 not so;
+2 it could not run, or its device disappeared
 
 examples:
   xdplab sink -i sink0 --expect 1M
@@ -85,19 +88,22 @@ def main(argv: list[str]) -> int:
         )
         with contextlib.suppress(KeyboardInterrupt):
             receive(sink, options.timeout, options.duration)
-        report = sink.report()
+        report, gone = sink.report(), not sink.is_there
     if options.json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
         print(describe(report))
+    if gone:
+        came = f"{report.total.received:,} frames"
+        print(f"xdplab: {options.interface} disappeared after {came}", file=sys.stderr)
+        return EXIT_PARTIAL
     return 0 if report.perfect else 1
 
 
 def receive(sink: Sink, timeout_s: float, duration_s: float | None) -> None:
-    """Comes back when all came, when it has been silent for too long, or when the time is over."""
-    began = last = time.monotonic()
+    """Comes back when all came, at a long silence, when the time is over, or when the device is gone."""
+    began = last = looked_at = told_at = time.monotonic()
     seen = told = 0
-    told_at = began
     while True:
         now_seen, now = sink.arrived, time.monotonic()
         if now_seen != seen:
@@ -106,6 +112,10 @@ def receive(sink: Sink, timeout_s: float, duration_s: float | None) -> None:
             return
         if (seen and now - last > timeout_s) or (duration_s is not None and now - began > duration_s):
             return
+        if now - looked_at > LOOK_S:
+            looked_at = now
+            if not sink.is_there:
+                return
         if sys.stderr.isatty() and now - told_at >= 0.5:
             speed = (seen - told) / (now - told_at)
             print(f"\r\x1b[K{seen:,} frames, {short(speed)}pps", end="", file=sys.stderr, flush=True)

@@ -24,6 +24,7 @@ from labs.harness.traffic.stamp import MAX_FLOWS
 from xdp.attachment import Mode
 from xdp.maps import map_memory
 from xdp.program import Program, ProgramSpec
+from xdp.pyxdp.errors import InputError
 
 __all__ = ["Sink", "SinkReport", "SinkSpec"]
 
@@ -83,9 +84,18 @@ class Sink:
                     )
                 )
             )
+            self._ifindex = namespace.interface_index(interface)
             with namespace.entered():
                 self.attachment = self._program.attach(interface, mode)
             self._undo = undo.pop_all()
+
+    @property
+    def is_there(self) -> bool:
+        """Does the device still exist?"""
+        try:
+            return self.namespace.interface_index(self.interface) == self._ifindex
+        except InputError:
+            return False
 
     @property
     def arrived(self) -> int:

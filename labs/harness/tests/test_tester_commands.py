@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from scapy.all import IP, TCP, UDP, Dot1Q, Ether, Raw, wrpcap, wrpcapng
 from labs.harness import cli
 from labs.harness.sink import Sink, SinkSpec
 from labs.harness.topology import PAIR, Topology
+from labs.harness.traffic import ENGINES
 
 XDPLAB = (sys.executable, "-c", "import sys; from labs.harness.cli import main; sys.exit(main())")
 DUT_IP = PAIR.end("dut0").ip
@@ -119,6 +121,9 @@ def test_a_capture_is_sent_again_and_again_unstamped(
     path.write_bytes(data[:20] + struct.pack("<I", 228) + data[24:])
     assert send(pair, "--pcap", str(path)) == 2
     assert "link type 228; only Ethernet" in capsys.readouterr().err
+    path.write_bytes(b"")
+    assert send(pair, "--pcap", str(path)) == 2
+    assert "is empty: it is no pcap file" in capsys.readouterr().err
 
 
 @pytest.mark.lab
@@ -172,6 +177,41 @@ def test_what_is_lost_gives_exit_code_1_and_is_printed(pair: Topology) -> None:
     assert sink.returncode == 1
     assert "received 90 of 100 frames" in out
     assert "lost 10 (90 to 99)" in out
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_device_that_disappears_gives_what_was_sent_and_exit_code_2(
+    pair: Topology, engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Sink(pair["dut"], "dut0", SinkSpec(sequences=1 << 20)) as sink:
+
+        def remove() -> None:
+            sink.wait(20, 5.0)
+            pair.pairs[0].close()
+
+        gone = threading.Thread(target=remove)
+        gone.start()
+        options = ["--to", DUT_IP, "-n", "1M", "--rate", "2k", "--engine", engine]
+        assert send(pair, *options) == 2
+        gone.join()
+    said = capsys.readouterr()
+    sent = int(said.out.split()[1].replace(",", ""))
+    assert sent >= 20
+    assert said.err == f"xdplab: gen0: device disappeared after {sent:,} of 1,000,000 frames\n"
+
+
+@pytest.mark.lab
+def test_a_sink_whose_device_disappears_tells_what_it_found(
+    pair: Topology, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = threading.Timer(0.3, pair.pairs[0].close)
+    gone.start()
+    assert cli.main(["sink", *at(pair, "dut")]) == 2
+    gone.join()
+    said = capsys.readouterr()
+    assert "received 0 frames" in said.out
+    assert said.err.endswith("xdplab: dut0 disappeared after 0 frames\n")
 
 
 @pytest.mark.lab

@@ -20,7 +20,7 @@ from labs.harness.netns import NetNs
 from xdp.pyxdp.errors import InputError, KernelError
 
 from .forge import Forge
-from .limits import check_mtu
+from .limits import GONE, check_mtu, is_gone
 from .plan import TrafficPlan, TrafficReport, build
 
 ETH_ZLEN = 60  # include/uapi/linux/if_ether.h: shortest frame, without check sequence
@@ -95,14 +95,15 @@ class Traffic:
             InputError: there is no such interface, or a frame is longer than its MTU.
             KernelError: the kernel refused a frame for another reason than a lack of buffers.
         """
-        namespace.interface_index(interface)  # names those that exist, should this one not
+        index = namespace.interface_index(interface)  # names those that exist, should this one not
         check_mtu(namespace, interface, self.longest)
         with contextlib.closing(namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) as out:
             # A frame's memory counts here until it is consumed at the other end.
             with contextlib.suppress(OSError):
                 out.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES)
             out.bind((interface, 0))
-            return _Sender(self, out, f"{namespace.role}/{interface}", progress, stop).run()
+            sender = _Sender(self, out, f"{namespace.role}/{interface}", progress, stop)
+            return sender.run(lambda: is_gone(namespace, interface, index))
 
     def next_frame(self, index: int) -> bytes | bytearray:
         """As `frame`, without the copy: valid until the next call."""
@@ -148,13 +149,17 @@ class _Sender:
         self._bytes = 0
         self._ended = ""
 
-    def run(self) -> TrafficReport:
+    def run(self, gone: Callable[[], bool]) -> TrafficReport:
         interrupted = False
         began = time.monotonic_ns()
         try:
             self._loop(began)
         except KeyboardInterrupt:
             interrupted = True
+        except KernelError:
+            if not gone():
+                raise
+            self._ended = GONE
         plan = self._traffic.plan
         return TrafficReport(
             asked=plan.limit,

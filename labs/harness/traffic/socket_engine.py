@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import errno
 import ipaddress
-import os
 import socket
 import struct
 import time
@@ -24,6 +23,7 @@ from labs.harness.netns import NetNs
 from xdp.pyxdp.errors import InputError, KernelError
 
 from .forge import Forge
+from .limits import GONE, is_gone
 from .plan import TrafficPlan, TrafficReport
 from .scapy_engine import wait_until
 from .stamp import STAMP_BYTES, pack
@@ -91,9 +91,10 @@ def send_socket(
                 f"{vary.field} cannot vary with the socket engine, the kernel sets it; "
                 f"those that can: {', '.join(FIELDS)}"
             )
-    namespace.interface_index(interface)
+    index = namespace.interface_index(interface)
     with contextlib.ExitStack() as sockets:
-        return _SocketSender(Forge(plan), namespace, interface, sockets).run(progress, stop)
+        sender = _SocketSender(Forge(plan), namespace, interface, sockets)
+        return sender.run(progress, stop, lambda: is_gone(namespace, interface, index))
 
 
 class _SocketSender:
@@ -181,13 +182,22 @@ class _SocketSender:
         self._bytes += len(self._forge.blanks[index % len(self._datagrams)].frame)
         return self._socket(datagram.family, sport)
 
-    def run(self, progress: Callable[[int], None] | None, stop: Callable[[], bool] | None) -> TrafficReport:
+    def run(
+        self,
+        progress: Callable[[int], None] | None,
+        stop: Callable[[], bool] | None,
+        gone: Callable[[], bool],
+    ) -> TrafficReport:
         plan, ended, interrupted = self._plan, "", False
         began = time.monotonic_ns()
         try:
             ended = self._loop(began, progress, stop)
         except KeyboardInterrupt:
             interrupted = True
+        except KernelError:
+            if not gone():
+                raise
+            ended = GONE
         return TrafficReport(
             asked=plan.limit,
             sent=self._sent,
@@ -261,7 +271,7 @@ class _SocketSender:
             number = ctypes.get_errno()
             if number == errno.EINTR:
                 return
-            hint = f"after {self._sent} frames: {os.strerror(number)}"
+            hint = f"after {self._sent} frames"
             raise KernelError("send datagram", self._interface, number, hint)
         self._bytes = before + sum(sizes[:done])
         self._sent += done

@@ -25,7 +25,7 @@ from xdp.pyxdp.run import LIVE_FRAMES, run
 from .forge import Forge
 from .interrupt import interrupt
 from .layout import Done, Flow, SendState, Template
-from .limits import check_mtu
+from .limits import GONE, check_mtu
 from .plan import TrafficPlan, TrafficReport
 from .sizes import MIN_BYTES
 
@@ -41,7 +41,7 @@ PROGRESS_S = 0.1
 ENDINGS = {
     Done.TIME_OVER: "duration",
     Done.STOPPED: "stopped",
-    Done.NO_DEVICE: "device disappeared",
+    Done.NO_DEVICE: GONE,
     Done.BROKEN: "a template could not be written",
 }
 
