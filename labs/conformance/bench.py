@@ -6,19 +6,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn
 
 from labs.conformance.case import SkipCase
-from labs.conformance.frames import SMALLEST, frame
+from labs.conformance.frames import JUMBO_MTU, SMALLEST, frame
 from labs.conformance.memory import Memory, UmemSpec
 from labs.conformance.mode import Mode
-from labs.conformance.site import Site, Wire
-from labs.conformance.station import Packet, SocketSpec, Station, register
+from labs.conformance.site import Site, Wire, is_unsupported
+from labs.conformance.station import PATIENCE_S, Packet, SocketSpec, Station, register
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import maps, xsk
 from xdp.pyxdp.errors import KernelError
 
+METADATA = ProgramSpec("conform_metadata", program="conform_metadata")
+METADATA_FRAGS = ProgramSpec("conform_metadata", program="conform_metadata_frags")
 REDIRECT = ProgramSpec("conform_redirect", program="conform_redirect")
 FRAGS = ProgramSpec("conform_redirect", program="conform_frags")
 WINDOW = 64  # frames on their way at once: fewer than any ring or device queue in between holds
@@ -34,9 +38,9 @@ class Bench:
         self._programs: dict[str, Program] = {}
         self._no_zero_copy: str | None = None
 
-    def program(self, spec: ProgramSpec) -> Program:
-        """The program, loaded once for all cases."""
-        key = repr(spec)
+    def program(self, spec: ProgramSpec, wire: Wire) -> Program:
+        """The program, loaded once for all cases, with an XSKMAP for each wire."""
+        key = f"{wire.spec.dut} {spec}"
         if key not in self._programs:
             self._programs[key] = self._undo.enter_context(Program.load(spec))
         return self._programs[key]
@@ -83,9 +87,18 @@ class Env:
     def use(self, spec: ProgramSpec = REDIRECT, wire: Wire | None = None) -> Program:
         """Attaches a program to the DUT; sockets that are opened from now on are put into its XSKMAP."""
         wire = wire or self.wire
-        program = self.bench.program(spec)
+        program = self.bench.program(spec, wire)
         wire.attach(program, self.mode)
         self._program[wire] = program
+        return program
+
+    def use_fresh(self, spec: ProgramSpec) -> Program:
+        """As `use`, but loaded anew for this case: its count begins at 0."""
+        program = self._undo.enter_context(Program.load(spec))
+        # The case's end unloads it, which must not detach it under the next case's feet.
+        self._undo.callback(self.wire.detach)
+        self.wire.attach(program, self.mode)
+        self._program[self.wire] = program
         return program
 
     def station(
@@ -107,6 +120,70 @@ class Env:
         station.give(min(umem.frames // 2, umem.fill_size) if fill is None else fill)
         self.enter(station, queue, wire)
         return station
+
+    def multi_buffer_station(self, umem: UmemSpec, *, fill: int | None = None) -> Station:
+        """A socket whose packets may fill several frames; skips the case where there is no such thing."""
+        try:
+            return self.station(umem, SocketSpec(multi_buffer=True), fill=fill)
+        except KernelError as error:
+            if not is_unsupported(error):
+                raise
+            raise SkipCase(f"no socket with XDP_USE_SG here (Linux 6.6): {error.strerror}") from None
+
+    @contextlib.contextmanager
+    def jumbo(self, spec: ProgramSpec = FRAGS) -> Iterator[None]:
+        """An MTU of 9,000 and a program for packets of several buffers; skips where the device has none."""
+        with contextlib.ExitStack() as undo:
+            try:
+                # veth takes the largest MTU from the first program, not from one that replaces it.
+                self.wire.detach()
+                undo.callback(self.wire.detach)
+                self.use(spec)
+                undo.enter_context(self.wire.mtu(JUMBO_MTU))
+            except KernelError as error:
+                if not is_unsupported(error):
+                    raise
+                raise SkipCase(f"no MTU of {JUMBO_MTU} with XDP here: {error}") from None
+            # The sockets go before the MTU does.
+            with contextlib.ExitStack() as inner:
+                outer, self._undo = self._undo, inner
+                try:
+                    yield
+                    self.settle()
+                finally:
+                    self._undo, self._stations = outer, []
+
+    @contextlib.contextmanager
+    def peer_socket(self, queue: int) -> Iterator[Station]:
+        """A socket on the peer that only sends."""
+        umem = UmemSpec(frames=128)
+        with Memory(umem) as memory, self.wire.peer.entered(), register(memory, umem) as registered:
+            opened = xsk.XskSocket(
+                registered, self.wire.spec.peer, queue, rx_size=0, tx_size=64, bind_flags=xsk.XDP_COPY
+            )
+            with Station(opened, memory, Mode(need_wakeup=False), SocketSpec(0, 64), queue) as station:
+                yield station
+
+    def skip(self, why: str) -> NoReturn:
+        """Ends the case: it cannot be tried here."""
+        raise SkipCase(why)
+
+    @contextlib.contextmanager
+    def sending(self, frames: Sequence[bytes], pause_s: float) -> Iterator[None]:
+        """The peer sends these meanwhile, from another thread."""
+
+        def send() -> None:
+            for one in frames:
+                self.wire.tap.send([one])
+                time.sleep(pause_s)
+
+        with self.later(0, send):
+            yield
+
+    def enter_also(self, station: Station, spec: ProgramSpec) -> None:
+        """Puts a socket into the XSKMAP of a program that is not in use yet."""
+        xsks = self.bench.program(spec, self.wire).maps["xsks_map"]
+        maps.update(xsks.fd, xsks.info, struct.pack("=I", 0), struct.pack("=I", station.fd))
 
     def sharing(
         self, first: Station, *, wire: Wire | None = None, queue: int = 0, slot: int = 0, fill: int = 0
@@ -170,6 +247,22 @@ class Env:
             packets += to.receive(len(window), refill=refill)
         return packets
 
+    def deliver_unless_refused(self, frames: Sequence[bytes], to: Station, why: str) -> list[Packet]:
+        """As `deliver` for a program that passes to the stack what it cannot do; skips if that is all."""
+        self.wire.tap.send(frames)
+        packets: list[Packet] = []
+        passed: list[bytes] = []
+
+        def came() -> bool:
+            packets.extend(to.receive(0))
+            passed.extend(self.wire.stack.receive(0))
+            return len(packets) + len(passed) >= len(frames)
+
+        self.until(came, f"{len(frames)} frames at the socket or the stack")
+        if len(passed) == len(frames):
+            raise SkipCase(why)
+        return packets
+
     def collect(self, frames: Sequence[bytes], by: Station) -> list[bytes]:
         """The station sends, the peer receives."""
         got: list[bytes] = []
@@ -178,6 +271,27 @@ class Env:
             by.send(window)
             got += self.wire.tap.receive(len(window))
         return got
+
+    def until(self, condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE_S) -> None:
+        """Waits until it holds.
+
+        Raises:
+            AssertionError: it does not, within this time.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+            time.sleep(0.0005)
+
+    @contextlib.contextmanager
+    def later(self, seconds: float, call: Callable[[], None]) -> Iterator[None]:
+        """Calls it from another thread after this time; at the end of the block it has been called."""
+        timer = threading.Timer(seconds, call)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.join()
 
     # Ending
 
@@ -189,11 +303,12 @@ class Env:
             users = [station for station in self._stations if station.memory is memory]
             there = sum({station.fill_ring: station.fill.level for station in users}.values())
             there += sum(station.rx.level for station in users if station.spec.rx_size)
-            there += sum(station.held for station in users)
-            given = len(memory.given)
+            held = len(memory.given) - there
             # A zero-copy driver has frames in rings of its own.
-            fine = given >= there if self.mode.kind == "zerocopy" else given == there
-            assert fine, f"the kernel was given {given} frames, {there} are in the rings"
+            most = len(memory.given) if self.mode.kind == "zerocopy" else sum(s.held for s in users)
+            assert 0 <= held <= most, (
+                f"of {len(memory.given)} frames given for reception {there} are in the rings"
+            )
             assert not memory.lent, f"{len(memory.lent)} frames were sent and never completed"
 
     def close(self) -> None:
@@ -249,6 +364,12 @@ def bind(
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.001)
+
+
+def tail(change: int, *, frags: bool = False) -> ProgramSpec:
+    """A program that makes packets longer by so many bytes, or shorter."""
+    name = "conform_tail_frags" if frags else "conform_tail"
+    return ProgramSpec("conform_tail", program=name, rodata={"bytes": change % (1 << 32)})
 
 
 def numbered(count: int, size: int | list[int], first: int, *, to: bytes, source: bytes) -> list[bytes]:

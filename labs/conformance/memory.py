@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,7 @@ class Memory:
         receive_pool, send_pool: addresses of frames that nobody uses.
         lent: frames that are being sent: in a TX ring, in the kernel or in a completion ring.
         given: frames for reception: in a fill ring, in the kernel or in an RX ring.
+        doomed: addresses of descriptors that shall not be sent; some kernels complete them, others do not.
 
     Args:
         spec: its size and its frames.
@@ -72,6 +74,7 @@ class Memory:
         self.send_pool = addresses[spec.frames // 2 :]
         self.lent: set[int] = set()
         self.given: set[int] = set()
+        self.doomed: Counter[int] = Counter()
 
     @property
     def address(self) -> int:
@@ -85,16 +88,26 @@ class Memory:
         self.lent.add(address)
         return address
 
+    def lend_at(self, address: int) -> None:
+        """The frame in which this address lies, to send from; also one for reception that was not given."""
+        frame = self._frame(address)
+        pool = self.send_pool if frame in self.send_pool else self.receive_pool
+        pool.remove(frame)
+        self.lent.add(frame)
+
     def take_back(self, address: int) -> None:
         """A lent frame was sent, or never will be.
 
         Raises:
             AssertionError: the frame was not lent: the kernel completed what was never given to it, or twice.
         """
+        if self.doomed[address]:
+            self.doomed[address] -= 1
+            return
         frame = self._frame(address)
         assert frame in self.lent, f"address {address:#x} completed, but no frame there was being sent"
         self.lent.remove(frame)
-        self.send_pool.append(frame)
+        self.send_pool.append(frame)  # where a frame for reception was sent from, it stays there
 
     def give(self, count: int) -> list[int]:
         """Frames for the fill ring."""
@@ -122,7 +135,8 @@ class Memory:
         self.receive_pool = [address for address in self.receive_pool if address not in self.given]
 
     def _frame(self, address: int) -> int:
-        return (address & ADDRESS_MASK) // self.spec.frame_size * self.spec.frame_size
+        place = (address & ADDRESS_MASK) + (address >> OFFSET_SHIFT)
+        return place // self.spec.frame_size * self.spec.frame_size
 
     def close(self) -> None:
         """Unmaps it; no socket may use it any more."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from forwarder import busy_poll
-from labs.conformance.memory import Memory, UmemSpec
+from labs.conformance.memory import ADDRESS_MASK, OFFSET_SHIFT, Memory, UmemSpec
 from labs.conformance.mode import Mode
 from labs.conformance.rings import ADDRESS, DESCRIPTOR, Consumer, Producer
 from xdp.pyxdp import xsk
@@ -174,6 +174,18 @@ class Station:
         """Puts descriptors into the TX ring as they are; nothing wakes the kernel."""
         self.tx.produce(np.array(descriptors, DESCRIPTOR))
 
+    def post_doomed(self, descriptors: Sequence[Descriptor]) -> None:
+        """Puts descriptors into the TX ring that shall not be sent."""
+        self.memory.doomed.update(address for address, _, _ in descriptors)
+        self.post(descriptors)
+
+    def post_at(self, address: int, data: bytes) -> None:
+        """Writes a packet to this place of the UMEM, and posts it."""
+        self.memory.lend_at(address)
+        place = (address & ADDRESS_MASK) + (address >> OFFSET_SHIFT)
+        self.memory.data[place : place + len(data)] = np.frombuffer(data, np.uint8)
+        self.post([(address, len(data), 0)])
+
     def kick(self) -> int:
         """Lets the kernel send, if that needs a system call; gives its errno, 0 for success.
 
@@ -182,6 +194,10 @@ class Station:
         """
         if self.mode.need_wakeup and not self.tx.needs_wakeup:
             return 0
+        return self.send_call()
+
+    def send_call(self) -> int:
+        """The system call of `kick`, whether needed or not."""
         try:
             self._socket.send(b"", socket.MSG_DONTWAIT)
         except OSError as error:
@@ -197,6 +213,14 @@ class Station:
         for address in addresses:
             self.memory.take_back(address)
         return addresses
+
+    def pass_on(self, other: Station) -> None:
+        """Posts all that another socket on the same UMEM received, from where it lies."""
+        for descriptor in other.rx.consume():
+            address = int(descriptor["addr"])
+            self.memory.received(address)
+            self.memory.lend_at(address)
+            self.post([(address, int(descriptor["len"]), 0)])
 
     def send(self, frames: Iterable[bytes], *, seconds: float = PATIENCE_S) -> None:
         """Sends packets, as many at once as fit, and waits until all are completed.
@@ -245,7 +269,7 @@ class Station:
         busy_poll.ask(self._socket, BUSY_USECS, BUSY_BUDGET)
 
     def expect(self, *, held: int = 0, **statistics: int) -> None:
-        """States what the case moves: XDP_STATISTICS by name, and frames that stay with the kernel."""
+        """States what the case moves: XDP_STATISTICS by name, and how many frames the kernel may keep."""
         self.held = held
         self._expected = statistics
 

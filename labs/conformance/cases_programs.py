@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Cases: what the XDP program does to packets and verdicts is what the socket gets."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+from labs.conformance.bench import METADATA, REDIRECT, Env, data, tail
+from labs.conformance.case import case
+from labs.conformance.frames import number_of, same
+from labs.conformance.station import PATIENCE_S
+from xdp.program import ProgramSpec
+
+PAUSE_S = 0.0002  # between two frames of the sender
+TAIL_BYTES = 4
+# veth copies a packet into a buffer of 256 bytes, the packet, and what fills up 64: 28 bytes here.
+TAIL_SIZE = 100
+
+
+@case()
+def drop_half(env: Env) -> None:
+    """Of frames that the program drops by turns the socket gets every other one, and counts nothing."""
+    env.use_fresh(ProgramSpec("conform_drop_half"))
+    station = env.station()
+    frames = env.inbound(64)
+    env.wire.tap.send(frames)
+    same(data(station.receive(32)), frames[::2], "the socket")
+
+
+@case(varies=())
+def metadata(env: Env) -> None:
+    """What bpf_xdp_adjust_meta() put in front of a packet lies right before it in the UMEM."""
+    env.use_fresh(METADATA)
+    station = env.station()
+    frames = env.inbound(64, 200)
+    packets = env.deliver(frames, station)
+    same(data(packets), frames, "the socket")
+    counts = [struct.unpack("=I", packet.before[-4:])[0] for packet in packets]
+    assert counts == list(range(64)), f"counts in front of the packets: {counts}"
+
+
+@case(varies=())
+def tail_shrunk(env: Env) -> None:
+    """A packet that bpf_xdp_adjust_tail() made shorter arrives without its last bytes."""
+    env.use(tail(-TAIL_BYTES))
+    station = env.station()
+    frames = env.inbound(32, TAIL_SIZE)
+    same(data(env.deliver(frames, station)), [one[:-TAIL_BYTES] for one in frames], "the socket")
+
+
+@case(varies=())
+def tail_grown(env: Env) -> None:
+    """A packet that bpf_xdp_adjust_tail() made longer arrives with as many bytes more, zeros."""
+    env.use(tail(TAIL_BYTES))
+    station = env.station()
+    frames = env.inbound(32, TAIL_SIZE)
+    packets = env.deliver_unless_refused(frames, station, "bpf_xdp_adjust_tail() grows no packet here")
+    same(data(packets), [one + bytes(TAIL_BYTES) for one in frames], "the socket")
+
+
+@case()
+def program_replaced(env: Env) -> None:
+    """A program takes the place of another under traffic: no packet is lost, none meets neither of them."""
+    env.use(REDIRECT)
+    station = env.station()
+    env.enter_also(station, METADATA)
+    frames = env.inbound(300)
+    packets = []
+    with env.sending(frames, PAUSE_S):
+        packets += station.receive(100)
+        env.use(METADATA)
+        packets += station.receive(300 - len(packets))
+    same(data(packets), frames, "the socket")
+    assert not env.wire.stack.receive(0), "frames met no program, and went to the stack"
+    marks = [struct.unpack("=I", packet.before[-4:])[0] for packet in packets[-50:]]
+    assert marks == list(range(marks[0], marks[0] + 50)), f"the second program did not mark: {marks}"
+
+
+@case()
+def program_removed(env: Env) -> str:
+    """Without its program packets go to the stack, with it again to the same socket; none to both."""
+    station = env.station()
+    frames = env.inbound(300)
+    by_number = {number_of(one): one for one in frames}
+    socket, stack = [], []
+    with env.sending(frames, PAUSE_S):
+        socket += data(station.receive(100))
+        env.wire.detach()
+        stack += env.wire.stack.receive(50)
+        env.use(REDIRECT)
+        deadline = time.monotonic() + PATIENCE_S
+        while not (socket and number_of(socket[-1]) == 299) and time.monotonic() < deadline:
+            socket += data(station.receive(1, seconds=0.1))
+    stack += env.wire.stack.receive(0)
+    for who, got in (("the socket", socket), ("the stack", stack)):
+        numbers = [number_of(one) for one in got]
+        same(got, [by_number[number] for number in sorted(set(numbers), key=lambda n: n or 0)], who)
+    assert not {*map(number_of, socket)} & {*map(number_of, stack)}, "frames came to both"
+    assert len(stack) >= 50, f"only {len(stack)} frames came to the stack"
+    assert number_of(socket[-1]) == 299, "the socket got none any more"
+    # What is in the device's ring while it changes over is dropped by the driver.
+    return f"{len(socket)} to the socket, {len(stack)} to the stack, {300 - len(socket) - len(stack)} lost"
