@@ -145,11 +145,16 @@ class LiveTable:
         """Ends the table with a line that sums up."""
         self.close()
         counters, frames = message["counters"], message["frames"]
-        write(
-            f"received {counters['rx_packets']:,}, sent {counters['tx_packets']:,}, dropped "
-            f"{sum(counters[name] for name in snapshot.DROPS):,} in {message['duration_ns'] / 1e9:.1f} s; "
-            f"{frames['frames']:,} frames, {'every one found' if frames['conserved'] else 'NOT all found'}"
-        )
+        fates = {
+            "received": counters["rx_packets"],
+            "sent": counters["tx_packets"],
+            "to the host": counters["host_packets"],
+            "dropped": sum(counters[name] for name in snapshot.DROPS),
+        }
+        shown = [f"{name} {count:,}" for name, count in fates.items() if count or name != "to the host"]
+        found = "every one found" if frames["conserved"] else "NOT all found"
+        seconds = message["duration_ns"] / 1e9
+        write(f"{', '.join(shown)} in {seconds:.1f} s; {frames['frames']:,} frames, {found}")
 
     def close(self) -> None:
         """Leaves the last table where it is and shows the cursor again."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .stats import Counters
 
 SCHEMA = 1  # a change that breaks readers raises it
-DROPS = ("dropped", "not_matched", "tx_ring_full", "callback_failed")
+# Packets that were taken and went nowhere.
+DROPS = ("dropped", "not_matched", "tx_ring_full", "callback_failed", "host_full", "host_refused")
 LOSSES = ("rx_dropped", "rx_ring_full")  # of XDP_STATISTICS: packets that never reached the forwarder
 KICKS = ("tx_kicks", "fill_kicks")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,33 @@ def test_a_table_has_a_line_a_socket_a_sum_and_the_faults() -> None:
         "since the start: tx_ring_full 40, callback_failed 20, rx_dropped 30,",
         "rx_ring_full 10, rx_fill_ring_empty_descs 30",
     ]
+
+
+ORDINARY = {
+    *("rx_packets", "rx_descriptors", "rx_bytes", "rx_batches", "dropped", "not_matched"),
+    *("host_packets", "host_bytes", "tx_packets", "tx_descriptors", "tx_bytes", "tx_completed"),
+    *("tx_kicks", "tx_eagain", "mirror_packets", "mirror_bytes", "mirror_completed"),
+    *("fill_produced", "fill_kicks", "fill_eagain", "busy_polls"),
+    *("poll_calls", "poll_wakeups", "poll_timeouts", "poll_interrupted"),
+    *("syscalls", "iterations", "idle", "callbacks"),
+    *("answered_arp", "answered_icmp", "answered_icmpv6", "answered_neighbour", "answered_udp"),
+}
+
+
+def test_each_counter_is_a_fault_or_ordinary() -> None:
+    assert set(_batch.COUNTERS) - ORDINARY == set(table.FAULTS), "say of a new counter which it is"
+    assert not ORDINARY & set(table.FAULTS)
+    assert set(snapshot.DROPS) <= set(_batch.COUNTERS)
+    assert set(snapshot.KICKS) <= set(_batch.COUNTERS)
+    assert set(snapshot.LOSSES) <= set(STATISTICS)
+
+
+def test_what_comes_in_goes_somewhere() -> None:
+    """The rule of csrc/counters.h: who adds a fate adds it to DROPS, or here."""
+    header = (Path(snapshot.__file__).parent / "csrc" / "counters.h").read_text()
+    rule = header[header.index("rx_packets = ") : header.index("tx_packets = ")]
+    fates = set(re.findall(r"[a-z][a-z_]+", rule)) - {"rx_packets"}
+    assert fates == {*snapshot.DROPS, "tx_packets", "host_packets"}
 
 
 def test_an_idle_forwarder_has_no_errors_and_no_sum() -> None:
