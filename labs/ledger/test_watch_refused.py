@@ -17,7 +17,8 @@ from labs.harness.receiver import Receiver
 from labs.harness.runs import new_run_id
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 from labs.pipeline import report
-from labs.pipeline.lab import LabSpec, run_lab
+from labs.pipeline.lab import run_lab
+from labs.pipeline.spec import LabSpec
 from xdp.pyxdp.errors import KernelError
 
 pytestmark = [pytest.mark.lab, pytest.mark.balance]

@@ -22,7 +22,9 @@ from labs.harness.runs import namespace_name, new_run_id
 from labs.harness.signals import held_back
 from labs.harness.topology import PAIR
 from labs.pipeline import report
-from labs.pipeline.lab import MAX_PACKETS, MAX_PINGS, MEANT, PAYLOAD_BYTES, LabResult, LabSpec, run_lab
+from labs.pipeline.lab import run_lab
+from labs.pipeline.result import LabResult
+from labs.pipeline.spec import ENGINES, MAX_PINGS, MAX_VERIFIED, MEANT, PAYLOAD_BYTES, LabSpec
 from xdp.attachment import Mode
 
 DESCRIPTION = """\
@@ -37,6 +39,7 @@ exit code: 0 PASS, 1 FAIL, 2 it could not run, 130 Ctrl-C, 143 SIGTERM
 examples:
   xdplab run                                   10,000 datagrams, 10,000 a second
   xdplab run --packets 100000 --rate max       as fast as the sender goes
+  xdplab run --engine xdp --packets 5000000 --rate 200000   millions, made and verified in the kernel
   xdplab run --action drop --mode generic      another action, another XDP mode
   xdplab run --keep                            leave it for a look around
   xdplab run --json | jq .ledger.unaccounted   for programs
@@ -59,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     """The options, with the lab's own defaults."""
     made = Parser("xdplab run", DESCRIPTION, EPILOG)
     add = made.add_argument
-    packets = whole(0, MAX_PACKETS)
+    packets = whole(0, MAX_VERIFIED)
     add(
         "--packets",
         type=packets,
@@ -73,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
         default=LabSpec.rate_pps,
         metavar="R",
         help="datagrams a second, or max (default 10000)",
+    )
+    add(
+        "--engine",
+        choices=ENGINES,
+        default=LabSpec.engine,
+        help="scapy: verified by a UDP socket (default); xdp: made and verified in the kernel",
     )
     add(
         "--payload",
@@ -128,6 +137,7 @@ def main(argv: list[str]) -> int:
         pings=options.pings,
         pcap=options.pcap,
         keep=options.keep,
+        engine=options.engine,
     )
     run = new_run_id()
     out = console(to_stderr=options.json)

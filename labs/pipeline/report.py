@@ -7,9 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from labs.harness.histogram import PERCENTILES
 from labs.harness.ledger import Ledger
 from labs.harness.pipeline import Pipeline
-from labs.pipeline.lab import LabResult
+from labs.harness.sink_report import SinkReport
+from labs.harness.traffic.units import time_text
+from labs.pipeline.result import LabResult
 from xdp.xskmap_table import table as xskmap_table
 
 LABEL = 12  # columns of the labels at the left
@@ -60,7 +63,9 @@ def outcome(result: LabResult) -> RenderableType:
                 f"{sent.sent:,} datagrams in {sent.duration_ns / 1e9:.2f} s, {sent.rate_pps:,.0f} pps{asked}",
             )
         )
-    if received is not None and received.expected:
+    if isinstance(received, SinkReport):
+        lines += verified(received)
+    elif received is not None and received.expected:
         order = "in order" if received.in_order else f"{received.reordered:,} out of order"
         damage = "payloads identical" if not received.corrupt else f"{received.corrupt:,} corrupt"
         lines.append(
@@ -81,6 +86,20 @@ def outcome(result: LabResult) -> RenderableType:
     verdict = Text("PASS", style="bold green") if result.passed else Text("FAIL", style="bold red")
     lines.append(_line("verdict", verdict))
     return Group(*lines)
+
+
+def verified(found: SinkReport) -> list[RenderableType]:
+    """What the sink in the kernel found."""
+    total, latency = found.total, found.total.latency
+    order = f"{total.reordered:,} out of order" if total.reordered else "in order"
+    damage = f"{total.corrupt:,} corrupt" if total.corrupt else "undamaged"
+    lines: list[RenderableType] = [
+        _line("verified", f"{total.received:,} in the kernel, {order}, {total.duplicates:,} twice, {damage}")
+    ]
+    if latency.count:
+        shown = ", ".join(f"p{p:g} {time_text(latency.percentile(p))}" for p in PERCENTILES)
+        lines.append(_line("latency", f"{shown}, max {time_text(latency.max_ns)}, there and back"))
+    return lines
 
 
 def kernel_drops(result: LabResult) -> list[RenderableType]:

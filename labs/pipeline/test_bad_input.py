@@ -73,6 +73,11 @@ def refused(results: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("run --port -1", "'-1' does not fit"),
         ("run --port http", "'http' does not fit"),
         ("run --payload 15", "--payload: '15' does not fit: give 16 to 1472"),
+        ("run --engine socket", "invalid choice: 'socket'"),
+        ("run --engine xdp --payload 17", "--payload 17: give 18 to 1472"),
+        ("run --engine xdp --mode generic", "a veth takes frames from XDP only with a native program"),
+        ("run --engine xdp --pcap", "no capture sees these frames; use --engine scapy"),
+        ("run --packets 10000001", "--packets 10000001: give 0 to 10000000"),
         ("run --payload 1473", "'1473' does not fit"),  # more than the MTU holds
         ("run --pings -1", "'-1' does not fit"),
         ("run --action nonsense", "invalid choice: 'nonsense'"),

@@ -186,3 +186,19 @@ def in_shell(line: str) -> str:
     )
     assert ran.returncode == 0, f"{line}: {ran.stdout}{ran.stderr}"
     return ran.stdout
+
+
+@pytest.mark.parametrize("action", ["echo", "respond", "drop"])
+def test_the_xdp_engine_is_verified_by_the_sink(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer than the rings have room for: none is lost, however busy the machine is."""
+    options = ("--engine", "xdp", "--packets", "10000", "--rate", "100000", "--pings", "2")
+    code, data = result_of(capsys, *options, "--action", action, "--results", str(tmp_path))
+    assert code == 0, data["verdict"]
+    Draft202012Validator(json.loads((files("labs.harness") / "run.schema.json").read_text())).validate(data)
+    assert data["ledger"]["hops"][-1]["name"] == "sink"
+    assert (data["ledger"]["delivered"], data["ledger"]["unaccounted"]) == (10_000, 0)
+    assert data["received"]["received"] == (0 if action == "drop" else 10_000)
+    assert data["received"]["perfect"] == (action != "drop")
+    assert data["kernel_drops"]["drops"] == []

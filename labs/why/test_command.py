@@ -15,7 +15,8 @@ import pytest
 
 from labs.harness import cli
 from labs.harness.results import ResultFolder
-from labs.pipeline.lab import LabSpec, run_lab
+from labs.pipeline.lab import run_lab
+from labs.pipeline.spec import LabSpec
 from labs.why.scene import MANY, OURS, Scene
 from xdp.program import Program
 

