@@ -25,6 +25,8 @@ NOT_MATCHED: int
 """Verdict 3 (and any number that is none of these): dropped, counted as `not_matched`."""
 HOST: int
 """Verdict 4: into the host's own stack through a TAP; `not_matched` where the loop has none."""
+CAPTURE: int
+"""Mark 0x40, or'ed to a verdict: captured, where the capture takes those marked."""
 MIRROR: int
 """Mark 0x80, or'ed to a verdict: a copy goes to the mirror, where it takes those marked."""
 
@@ -151,6 +153,15 @@ class Loop:
             RuntimeError: the loop is running.
         """
 
+    def use_capture(self, capture: Capture) -> None:
+        """Puts packets into a ring for a pcapng file, beside what becomes of them.
+
+        Raises:
+            ValueError: the loop is closed.
+            TypeError: it is no Capture.
+            RuntimeError: the loop is running.
+        """
+
     def run(self, max_ms: int) -> Literal["time", "stopped", "interrupted"]:
         """Runs for at most about `max_ms` milliseconds; 0 does one round and fills the fill ring.
 
@@ -189,6 +200,32 @@ class Loop:
 
         Raises:
             RuntimeError: the loop is running.
+        """
+
+class Capture:
+    """A ring of pcapng blocks: one loop puts packets in, one thread writes them to a file, and neither waits.
+
+    Args:
+        size: bytes, a power of two of at least 262,144; a 60-byte packet takes 92.
+        interface: number in the file of the interface of the loop's first port; the other port has the next.
+        snap: bytes of each packet that are kept, 1 to 65,535.
+        marked: only packets whose verdict has the mark CAPTURE, as the decision left them; else all, as they
+            were received.
+        wake_fd: a pipe, not blocking, that is written when a quarter of the ring is full; -1 for none.
+
+    Raises:
+        ValueError: a size that cannot be.
+    """
+
+    def __init__(
+        self, size: int, interface: int, *, snap: int = 65535, marked: bool = False, wake_fd: int = -1
+    ) -> None: ...
+    def write(self, fd: int) -> int:
+        """Writes all that is there, whole blocks, without the GIL; returns how many bytes.
+
+        Raises:
+            OSError: the file takes no more; the last block in it may be cut off.
+            RuntimeError: another thread is in `write`.
         """
 
 def act(

@@ -41,6 +41,7 @@ class BatchLoop:
             frame. `verdicts` has one number a packet: 0 drop, 1 back, 2 out of the other interface, 3 not
             matched; None drops all. Keep no view beyond the call.
         host_fd: of the TAP that takes what goes to the host's stack; None for none.
+        capture: where packets for a pcapng file are put (see `forwarder.pcapng`); None for none.
         verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.
         context: a writable buffer that the verdict function gets, this queue's alone; None for the spec's.
         stop_fd: an eventfd that ends the loop when it becomes readable.
@@ -59,6 +60,7 @@ class BatchLoop:
         *,
         function: BatchFunction | None = None,
         host_fd: int | None = None,
+        capture: _batch.Capture | None = None,
         verdict: object = None,
         context: Buffer | None = None,
         stop_fd: int = -1,
@@ -93,6 +95,8 @@ class BatchLoop:
                 **options,
             )
             on_error.callback(self._loop.close)
+            if capture is not None:
+                self._loop.use_capture(capture)
             if spec.mirror:
                 self._loop.use_mirror(spec.mirror_marked)
             if host_fd is not None:

@@ -28,6 +28,7 @@ from .xskmaps import open_xskmaps
 if TYPE_CHECKING:
     from .host import HostTap
     from .loop import BatchFunction
+    from .pcapng import PcapngSink
 
 RUN_MS = 1000  # a thread looks up this often even if the eventfd fails to wake it
 ENDING = {signal.SIGINT, signal.SIGTERM}
@@ -99,6 +100,7 @@ class Forwarder:
             on_error.callback(self._close_stop_fd)
             shared = bind(spec, spec.queues, on_error) if spec.shared_umem else []
             host = on_error.enter_context(_tap(spec)) if spec.host_tap else None
+            self._pcapng = on_error.enter_context(_pcapng(spec)) if spec.pcapng else None
             self.loops: list[BatchLoop] = []
             for queue in range(len(spec.queues)):
                 block = on_error.enter_context(self.counters.block(queue))
@@ -108,6 +110,7 @@ class Forwarder:
                     block,
                     function=function,
                     host_fd=host.fds[queue] if host else None,
+                    capture=self._pcapng.captures[queue] if self._pcapng else None,
                     stop_fd=self._stop_fd,
                     binding=shared[queue] if shared else None,
                 )
@@ -132,6 +135,8 @@ class Forwarder:
             KernelError: the kernel gives no more threads.
         """
         self._started_ns = time.monotonic_ns()
+        if self._pcapng is not None:
+            self._pcapng.start()
         for place, loop in enumerate(self.loops):
             cpu = self.spec.cpus[place] if self.spec.cpus else None
             thread = threading.Thread(target=self._work, args=(loop, cpu), name=f"queue-{loop.queue}")
@@ -220,6 +225,7 @@ class Forwarder:
             "frames": _sum_frames(frames),
             "granted": self._granted(),
             "process": self.process,
+            "pcapng": self._pcapng.finish() if self._pcapng else None,
             "duration_ns": duration_ns,
             "config": dataclasses.asdict(self.spec),
         }
@@ -233,6 +239,12 @@ def _tap(spec: ForwarderSpec) -> HostTap:
     from .host import HostTap  # rarely needed
 
     return HostTap(spec.host_tap, spec.interface, len(spec.queues))
+
+
+def _pcapng(spec: ForwarderSpec) -> PcapngSink:
+    from .pcapng import PcapngSink  # as above
+
+    return PcapngSink(spec)
 
 
 def _sum_frames(queues: list[dict[str, Any]]) -> dict[str, Any]:

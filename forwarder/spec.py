@@ -20,6 +20,7 @@ BATCH_MAX = 1024  # csrc/batch.h
 CHAIN_MAX = 18  # MAX_SKB_FRAGS + 1: descriptors of a packet that a socket with XDP_USE_SG may send
 RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
 ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
+SNAP_MAX = 65535  # CAPTURE_SNAP_MAX, csrc/capture.h
 CONTEXT_MAX = 1 << 30  # far above any use
 NAME_MAX = 15  # IFNAMSIZ - 1
 
@@ -43,6 +44,9 @@ class ForwarderSpec:
         mirror: device to send copies of packets out of, beside what becomes of them; "" for none.
         mirror_marked: copy only what a function marked (verdict | 0x80), as it left it; else all is copied as
             it was received.
+        pcapng: file to write packets to, beside what becomes of them; "" for none.
+        pcapng_snap: bytes of each packet that it keeps.
+        pcapng_marked: only what a function marked (verdict | 0x40), as it left it; else all, as received.
         set_src_mac: forward writes this source address; "" leaves it.
         set_dst_mac: forward writes this destination address; "" leaves it.
         respond_mac: who "respond" is; "" for the interface's own.
@@ -97,6 +101,9 @@ class ForwarderSpec:
     host_tap: str = ""
     mirror: str = ""
     mirror_marked: bool = False
+    pcapng: str = ""
+    pcapng_snap: int = 65535
+    pcapng_marked: bool = False
     set_src_mac: str = ""
     set_dst_mac: str = ""
     respond_mac: str = ""
@@ -181,6 +188,12 @@ class ForwarderSpec:
             raise InputError(
                 "--mirror-marked needs --mirror, and a function (--python, --verdict) that marks"
             )
+        if self.pcapng_marked and not (self.pcapng and self.action in FUNCTIONS):
+            raise InputError(
+                "--pcapng-marked needs --pcapng, and a function (--python, --verdict) that marks"
+            )
+        if not 1 <= self.pcapng_snap <= SNAP_MAX:
+            raise InputError(f"--pcapng-snap {self.pcapng_snap}: choose 1 to {SNAP_MAX} bytes")
         if self.action == "host" and not self.host_tap:
             raise InputError("--action host needs --host-tap, the name of a TAP to make")
         if self.action == "forward" and not self.out:

@@ -27,6 +27,7 @@ FAULTS = (
     "mirror_refused",
     "mirror_no_frame",
     "mirror_ring_full",
+    "capture_skipped",
     "fill_ebusy",
     "fill_enobufs",
     "fill_enetdown",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DROP, BACK, FORWARD = _batch.DROP, _batch.BACK, _batch.FORWARD
 NOT_MATCHED, HOST = _batch.NOT_MATCHED, _batch.HOST
-MIRROR = _batch.MIRROR  # may be or'ed to any of these
+CAPTURE, MIRROR = _batch.CAPTURE, _batch.MIRROR  # marks: may be or'ed to any of these
 VERDICT_SIGNATURE = "uint32(CPointer(uint8), uint32, voidptr)"
 """For `numba.cfunc`; `numba.carray(data, length)` makes an array of `data`."""
 VERDICT_TYPE = ctypes.CFUNCTYPE(

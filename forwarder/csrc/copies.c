@@ -7,8 +7,15 @@ static void mirror(struct loop *loop, const bool *chosen)
 		    loop->batch, loop->counters);
 }
 
-void copies_of_all(struct loop *loop)
+static void capture(struct loop *loop, uint32_t from, const bool *chosen)
 {
+	capture_put(loop->capture, loop->umem, &loop->batch_now, chosen, from, loop->counters);
+}
+
+void copies_of_all(struct loop *loop, uint32_t from)
+{
+	if (loop->capture && !loop->capture->marked)
+		capture(loop, from, NULL);
 	if (loop->mirror.port && !loop->mirror.marked)
 		mirror(loop, NULL);
 }
@@ -26,7 +33,7 @@ static uint32_t find(const struct loop *loop, enum verdict_mark mark, bool *chos
 	return n;
 }
 
-void copies_of_marked(struct loop *loop)
+void copies_of_marked(struct loop *loop, uint32_t from)
 {
 	struct batch *batch = &loop->batch_now;
 	bool chosen[BATCH_MAX];
@@ -41,6 +48,8 @@ void copies_of_marked(struct loop *loop)
 		return;
 	if (loop->mirror.port && loop->mirror.marked && find(loop, VERDICT_MIRROR, chosen))
 		mirror(loop, chosen);
+	if (loop->capture && loop->capture->marked && find(loop, VERDICT_CAPTURE, chosen))
+		capture(loop, from, chosen);
 	for (uint32_t i = 0; i < batch->n; i++)
 		batch->verdicts[i] &= (uint8_t)~VERDICT_MARKS;
 }

@@ -8,10 +8,10 @@
 
 #include "loop.h"
 
-/* Before the decision. */
-void copies_of_all(struct loop *loop);
+/* Before the decision; the packets came in by port `from`. */
+void copies_of_all(struct loop *loop, uint32_t from);
 
 /* After the decision; takes the marks off the verdicts. */
-void copies_of_marked(struct loop *loop);
+void copies_of_marked(struct loop *loop, uint32_t from);
 
 #endif

@@ -9,6 +9,7 @@
  *   tx_packets = tx_completed + what the TX side still holds
  * Copies of packets are none of these:
  *   copies asked for = mirror_packets + mirror_no_frame + mirror_ring_full
+ *   packets to be captured = captured + capture_skipped
  *   mirror_packets = mirror_completed + what the mirror's TX side still holds
  * A packet that fills several frames is one packet, and a descriptor each.
  */
@@ -51,6 +52,9 @@
 	X(mirror_refused)   /* of these the device dropped so many (EBUSY) */                      \
 	X(mirror_no_frame)  /* not copied: no frame was free */                                    \
 	X(mirror_ring_full) /* not sent: the kernel took nothing off the mirror's TX ring */       \
+	X(captured)	    /* put into the ring of the pcapng file */                             \
+	X(capture_skipped)  /* not captured: no room, the file is written more slowly */           \
+	X(capture_wakes)    /* of the thread that writes the file */                               \
 	X(fill_produced)    /* frames given to the kernel to receive into */                       \
 	X(fill_kicks)	    /* recvfrom() because the fill ring asked to be woken */               \
 	X(busy_polls)	    /* recvfrom() that lets the kernel receive, in busy-poll mode */       \

@@ -5,6 +5,7 @@
  * forwarder/_batch.pyi documents what is here.
  */
 #include "glue_arguments.h"
+#include "glue_capture.h"
 #include "glue_loop.h"
 
 static PyObject *batch_act(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
@@ -94,6 +95,7 @@ PyMODINIT_FUNC PyInit__batch(void)
 	if (!module)
 		return NULL;
 	if (add_object(module, "Loop", PyType_FromSpec(&loop_object_spec)) ||
+	    add_object(module, "Capture", PyType_FromSpec(&capture_object_spec)) ||
 	    add_object(module, "COUNTERS", counter_names()) ||
 	    PyModule_AddIntConstant(module, "BATCH_MAX", BATCH_MAX) ||
 	    PyModule_AddIntConstant(module, "DROP", VERDICT_DROP) ||
@@ -101,6 +103,7 @@ PyMODINIT_FUNC PyInit__batch(void)
 	    PyModule_AddIntConstant(module, "FORWARD", VERDICT_FORWARD) ||
 	    PyModule_AddIntConstant(module, "NOT_MATCHED", VERDICT_NOT_MATCHED) ||
 	    PyModule_AddIntConstant(module, "HOST", VERDICT_HOST) ||
+	    PyModule_AddIntConstant(module, "CAPTURE", VERDICT_CAPTURE) ||
 	    PyModule_AddIntConstant(module, "MIRROR", VERDICT_MIRROR))
 		Py_CLEAR(module);
 	return module;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "glue_logic.h"
 
+#include "glue_capture.h"
+
 PyObject *loop_object_use_verdict(LoopObject *self, PyObject *args)
 {
 	unsigned long long function, context;
@@ -42,5 +44,22 @@ PyObject *loop_object_use_mirror(LoopObject *self, PyObject *args)
 	}
 	loop->mirror.port = &loop->ports[loop->port_count - 1];
 	loop->mirror.marked = marked;
+	Py_RETURN_NONE;
+}
+
+PyObject *loop_object_use_capture(LoopObject *self, PyObject *args)
+{
+	PyObject *given;
+	struct loop *loop = loop_object_rest(self);
+
+	if (!loop || !PyArg_ParseTuple(args, "O:use_capture", &given))
+		return NULL;
+	if (strcmp(Py_TYPE(given)->tp_name, capture_object_spec.name) ||
+	    !((CaptureObject *)given)->capture.ring) {
+		PyErr_SetString(PyExc_TypeError, "give a Capture");
+		return NULL;
+	}
+	Py_XSETREF(self->capture, Py_NewRef(given));
+	loop->capture = &((CaptureObject *)given)->capture;
 	Py_RETURN_NONE;
 }

@@ -8,5 +8,6 @@
 PyObject *loop_object_use_verdict(LoopObject *self, PyObject *args);
 PyObject *loop_object_use_host(LoopObject *self, PyObject *args);
 PyObject *loop_object_use_mirror(LoopObject *self, PyObject *args);
+PyObject *loop_object_use_capture(LoopObject *self, PyObject *args);
 
 #endif

@@ -9,6 +9,7 @@
 static int loop_traverse(LoopObject *self, visitproc visit, void *arg)
 {
 	Py_VISIT(self->decide);
+	Py_VISIT(self->capture);
 	Py_VISIT(Py_TYPE(self));
 	return 0;
 }
@@ -16,6 +17,7 @@ static int loop_traverse(LoopObject *self, visitproc visit, void *arg)
 static int loop_clear(LoopObject *self)
 {
 	Py_CLEAR(self->decide);
+	Py_CLEAR(self->capture);
 	return 0;
 }
 
@@ -169,6 +171,8 @@ static PyMethodDef loop_methods[] = {
 	 "Opens the way into the host's stack."},
 	{"use_mirror", (PyCFunction)loop_object_use_mirror, METH_VARARGS,
 	 "Makes the last port that of copies."},
+	{"use_capture", (PyCFunction)loop_object_use_capture, METH_VARARGS,
+	 "Puts packets into a ring for a pcapng file."},
 	{"close", (PyCFunction)loop_close_method, METH_NOARGS, "Releases the buffers."},
 	{NULL, NULL, 0, NULL},
 };

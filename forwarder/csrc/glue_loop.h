@@ -15,6 +15,7 @@ typedef struct {
 	Py_buffer descriptors; /* where `decide` sees its batch */
 	Py_buffer verdicts;    /* where it leaves its verdicts */
 	PyObject *decide;      /* NULL: the action decides */
+	PyObject *capture;     /* NULL: nothing is captured */
 	PyThreadState *save;   /* of the thread in run(), while the GIL is released */
 	int running;
 	int asking;  /* a thread is in audit() */

@@ -13,6 +13,7 @@
 #include "actions.h"
 #include "audit.h"
 #include "batch.h"
+#include "capture.h"
 #include "counters.h"
 #include "frames.h"
 #include "function.h"
@@ -46,14 +47,15 @@ struct loop {
 	void *context;
 	uint64_t *counters;
 	struct mirror mirror;
-	int host_fd;	    /* TAP into the host's stack; 0: none */
-	int stop_fd;	    /* readable: stop; -1: none */
-	bool no_fill;	    /* fault switch: the kernel is never given a frame */
-	bool no_receive;    /* fault switch: the RX ring is never read */
-	int stop;	    /* set by loop_stop() from any thread */
-	int audit_state;    /* another thread asks, and the loop answers between two rounds */
-	struct audit audit; /* the answer */
-	uint8_t *seen;	    /* scratch of the audit: a byte a frame */
+	struct capture *capture; /* NULL: none */
+	int host_fd;		 /* TAP into the host's stack; 0: none */
+	int stop_fd;		 /* readable: stop; -1: none */
+	bool no_fill;		 /* fault switch: the kernel is never given a frame */
+	bool no_receive;	 /* fault switch: the RX ring is never read */
+	int stop;		 /* set by loop_stop() from any thread */
+	int audit_state;	 /* another thread asks, and the loop answers between two rounds */
+	struct audit audit;	 /* the answer */
+	uint8_t *seen;		 /* scratch of the audit: a byte a frame */
 	struct batch batch_now;
 	struct xdp_desc out[BATCH_MAX];
 };

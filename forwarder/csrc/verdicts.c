@@ -127,7 +127,7 @@ static void decide_by_action(struct loop *loop)
 
 int verdicts_handle(struct loop *loop, uint32_t from)
 {
-	copies_of_all(loop);
+	copies_of_all(loop, from);
 	if (!loop->decide && loop->verdict.call) {
 		function_decide(&loop->verdict, loop->umem, &loop->batch_now);
 	} else if (!loop->decide) {
@@ -141,7 +141,7 @@ int verdicts_handle(struct loop *loop, uint32_t from)
 		}
 	}
 	if (loop->decide || loop->verdict.call)
-		copies_of_marked(loop);
+		copies_of_marked(loop, from);
 	apply_verdicts(loop, from);
 	return 0;
 }

@@ -40,7 +40,8 @@ enum xdplab_verdict {
 
 /* May be or'ed to any of these: a copy besides, of the packet as the function left it. */
 enum xdplab_mark {
-	XDPLAB_MIRROR = 0x80, /* out of --mirror, where --mirror-marked was given */
+	XDPLAB_CAPTURE = 0x40, /* into --pcapng, where --pcapng-marked was given */
+	XDPLAB_MIRROR = 0x80,  /* out of --mirror, where --mirror-marked was given */
 };
 
 typedef uint32_t xdplab_verdict_function(uint8_t *data, uint32_t len, void *context);

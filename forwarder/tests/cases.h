@@ -64,7 +64,7 @@ static inline void check_sound(void)
 			    seen.kernel_transmit);
 	CHECK_EQUAL(COUNT(syscalls), fake.sendto_calls + fake.recvfrom_calls + fake.poll_calls +
 					     COUNT(host_packets) + COUNT(host_full) +
-					     COUNT(host_refused));
+					     COUNT(host_refused) + COUNT(capture_wakes));
 }
 
 static inline void deliver(uint32_t port, uint32_t n)

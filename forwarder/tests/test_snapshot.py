@@ -140,6 +140,7 @@ ORDINARY = {
     *("rx_packets", "rx_descriptors", "rx_bytes", "rx_batches", "dropped", "not_matched"),
     *("host_packets", "host_bytes", "tx_packets", "tx_descriptors", "tx_bytes", "tx_completed"),
     *("tx_kicks", "tx_eagain", "mirror_packets", "mirror_bytes", "mirror_completed"),
+    *("captured", "capture_wakes"),
     *("fill_produced", "fill_kicks", "fill_eagain", "busy_polls"),
     *("poll_calls", "poll_wakeups", "poll_timeouts", "poll_interrupted"),
     *("syscalls", "iterations", "idle", "callbacks"),
