@@ -119,6 +119,7 @@ class Scene:
         namespace = self.topology.namespace_of(device)
         out = self._undo.enter_context(namespace.socket(socket.AF_PACKET, socket.SOCK_RAW))
         out.bind((device, 0))
+        out.setblocking(False)  # a device that takes nothing any more must not hold the sender up
         self.send(lambda: out.send(frame), burst=burst)
 
     def socket(self, role: str, kind: int = socket.SOCK_DGRAM) -> socket.socket:

@@ -31,13 +31,19 @@ def cards() -> TopologySpec:
     here = {name for _, name in socket.if_nameindex()}
     if not here.issuperset(DEVICES):
         pytest.skip(f"this guest has not two network cards: {GUEST}")
+    return CABLE
+
+
+@pytest.fixture(scope="session")
+def zero_copy(cards: TopologySpec) -> TopologySpec:
+    """The same; the driver of the second card knows zero-copy: whether it is granted, a bind tells."""
     try:
         offered = zero_copy_devices()
     except KernelError as error:
         pytest.skip(str(error))
     if DEVICES[1] not in offered:
-        pytest.skip("the driver of eth1 knows no AF_XDP zero-copy on this kernel")
-    return CABLE
+        pytest.skip(f"the driver of {DEVICES[1]} knows no AF_XDP zero-copy on this kernel")
+    return cards
 
 
 @pytest.fixture

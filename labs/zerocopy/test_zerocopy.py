@@ -46,6 +46,7 @@ def modes(xskmap: XskMap) -> list[bool]:
     return [socket.zero_copy for socket in xskmap.sockets.values()]
 
 
+@pytest.mark.usefixtures("zero_copy")
 def test_all_come_back_without_a_copy_and_the_kernel_says_so(
     pipeline: Pipeline, forwarder: ForwarderProcess, account: Callable[[], Ledger]
 ) -> None:
@@ -59,6 +60,7 @@ def test_all_come_back_without_a_copy_and_the_kernel_says_so(
     assert counted["dut0_tx0_xdp_tx"] == PLAN.count
 
 
+@pytest.mark.usefixtures("zero_copy")
 class TestAuto:
     """Asked for nothing, the kernel grants the best."""
 

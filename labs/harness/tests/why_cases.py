@@ -270,6 +270,12 @@ CASES: dict[str, list[Callable[[], Evidence]]] = {
     ],
     "fill_not_kicked": [
         lambda: but(sockets=(sock(IDLE, fill=ring(200, 256, need_wakeup=True), zero_copy=True),)),
+        lambda: but(  # and the card holds the sender up
+            link=link(dut({}, program=dataclasses.replace(PROGRAM_FACTS, runs=0)), gen(counters={})),
+            sockets=(sock(IDLE, fill=ring(200, 256, need_wakeup=True), zero_copy=True),),
+            events=(),
+            frames=(),
+        ),
     ],
     "umem_exhausted": [lambda: failing(errno.ENOMEM, STARVED, fill=LEAKED_FILL)],
     "fill_empty": [lambda: failing(errno.ENOMEM, STARVED, fill=EMPTY_FILL)],

@@ -9,6 +9,7 @@ from labs.harness.why.evidence import Evidence
 from labs.harness.why.finding import Finding, plural
 from labs.harness.why.parts import ETHER_BYTES, VLAN_BYTES, Frame, Link
 from labs.harness.why.rules_attach import link_down
+from labs.harness.why.rules_rings import fill_never_kicked
 
 REDIRECT = "XDP_REDIRECT"
 
@@ -78,7 +79,8 @@ def nothing_sent(evidence: Evidence) -> Finding | None:
     device, peer = evidence.device, evidence.peer
     if evidence.arrived or not evidence.fed_sockets:
         return None
-    if any(rule(evidence) for rule in (link_down, peer_without_napi, mtu)):
+    # A card without a frame to receive into takes none, and some hold the sender up instead of dropping.
+    if any(rule(evidence) for rule in (link_down, peer_without_napi, mtu, fill_never_kicked)):
         return None
     lines = [f"{device}: 0 packets received {evidence.since}"]
     if peer is not None:

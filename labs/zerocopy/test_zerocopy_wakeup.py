@@ -20,9 +20,9 @@ FRAMES = 100
 
 
 @pytest.fixture
-def scene(topology_spec: TopologySpec) -> Iterator[Scene]:
+def scene(zero_copy: TopologySpec) -> Iterator[Scene]:
     """The cards, without anything on them."""
-    with Scene(topology_spec) as made:
+    with Scene(zero_copy) as made:
         yield made
 
 
