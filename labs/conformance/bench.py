@@ -16,7 +16,8 @@ from labs.conformance.frames import JUMBO_MTU, SMALLEST, frame
 from labs.conformance.memory import Memory, UmemSpec
 from labs.conformance.mode import Mode
 from labs.conformance.site import Site, Wire, is_unsupported
-from labs.conformance.station import PATIENCE_S, Packet, SocketSpec, Station, register
+from labs.conformance.station import Packet, SocketSpec, Station, register
+from labs.conformance.waiting import Deadline
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import maps, xsk
 from xdp.pyxdp.errors import KernelError
@@ -217,6 +218,13 @@ class Env:
             finally:
                 self._undo, self._stations = outer, before
 
+    def forget(self, station: Station) -> None:
+        """Closes a socket that another process has by now, which has the account of it too."""
+        station.close()
+        self._umems.pop(station).close()
+        station.memory.close()
+        self._stations.remove(station)
+
     def needs_unaligned(self) -> None:
         """Skips the case where frames across a page's end are no rule."""
         if self.mode.kind == "zerocopy":
@@ -245,6 +253,8 @@ class Env:
             window = frames[at : at + WINDOW]
             self.wire.tap.send(window)
             packets += to.receive(len(window), refill=refill)
+            if len(packets) < at + len(window):
+                break  # what is lost is lost: the rest would only take longer
         return packets
 
     def deliver_unless_refused(self, frames: Sequence[bytes], to: Station, why: str) -> list[Packet]:
@@ -270,17 +280,19 @@ class Env:
             window = frames[at : at + WINDOW]
             by.send(window)
             got += self.wire.tap.receive(len(window))
+            if len(got) < at + len(window):
+                break
         return got
 
-    def until(self, condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE_S) -> None:
+    def until(self, condition: Callable[[], bool], what: str) -> None:
         """Waits until it holds.
 
         Raises:
             AssertionError: it does not, within this time.
         """
-        deadline = time.monotonic() + seconds
+        deadline = Deadline()
         while not condition():
-            assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+            assert not deadline.over, f"waited {deadline.seconds:g} s for {what}"
             time.sleep(0.0005)
 
     @contextlib.contextmanager
@@ -309,6 +321,10 @@ class Env:
             assert 0 <= held <= most, (
                 f"of {len(memory.given)} frames given for reception {there} are in the rings"
             )
+            everywhere = (
+                len(memory.given) + len(memory.lent) + len(memory.receive_pool) + len(memory.send_pool)
+            )
+            assert everywhere == memory.spec.frames, f"{everywhere} of {memory.spec.frames} frames are left"
             assert not memory.lent, f"{len(memory.lent)} frames were sent and never completed"
 
     def close(self) -> None:
@@ -347,7 +363,7 @@ def bind(
     registered: xsk.XskUmem, spec: SocketSpec, wire: Wire, queue: int, mode: Mode, *, new_rings: bool = False
 ) -> xsk.XskSocket:
     """Binds a socket; waits a little where the one before on this queue is only just being closed (EBUSY)."""
-    deadline = time.monotonic() + REBIND_S
+    deadline = Deadline(REBIND_S)
     while True:
         try:
             with wire.dut.entered():
@@ -361,7 +377,7 @@ def bind(
                     shared=new_rings,
                 )
         except KernelError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+            if error.errno != errno.EBUSY or deadline.over:
                 raise
             time.sleep(0.001)
 

@@ -11,6 +11,7 @@ from labs.conformance.mode import Mode
 
 if TYPE_CHECKING:
     from labs.conformance.bench import Env
+    from labs.conformance.forwarding import Forwarding
 
 Outcome = Literal["pass", "fail", "skip"]
 _Env = TypeVar("_Env")
@@ -96,3 +97,4 @@ class Register(Generic[_Env]):
 
 
 case: Register[Env] = Register()
+forwarder_case: Register[Forwarding] = Register()

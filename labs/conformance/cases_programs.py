@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import struct
-import time
 
 from labs.conformance.bench import METADATA, REDIRECT, Env, data, tail
 from labs.conformance.case import case
 from labs.conformance.frames import number_of, same
-from labs.conformance.station import PATIENCE_S
+from labs.conformance.waiting import Deadline
 from xdp.program import ProgramSpec
 
 PAUSE_S = 0.0002  # between two frames of the sender
@@ -89,8 +88,8 @@ def program_removed(env: Env) -> str:
         env.wire.detach()
         stack += env.wire.stack.receive(50)
         env.use(REDIRECT)
-        deadline = time.monotonic() + PATIENCE_S
-        while not (socket and number_of(socket[-1]) == 299) and time.monotonic() < deadline:
+        deadline = Deadline()
+        while not (socket and number_of(socket[-1]) == 299) and not deadline.over:
             socket += data(station.receive(1, seconds=0.1))
     stack += env.wire.stack.receive(0)
     for who, got in (("the socket", socket), ("the stack", stack)):

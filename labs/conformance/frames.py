@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 ETHERTYPE = 0x88B5  # SUITE_ETHERTYPE, conform.bpf.h
 HEADER = 14
+UDP_HEADERS = 42  # Ethernet, IPv4, UDP
+UDP_PORT = 4242  # SUITE_UDP_PORT, conform.bpf.h
+UDP_SOURCE_PORT = 40000
+ADDRESSES = bytes([192, 0, 2, 1, 192, 0, 2, 2])  # source and destination, for documentation: RFC 5737
 SMALLEST = 60  # an Ethernet frame without its check sequence; a device would make shorter ones longer
 LARGEST = 1514  # with the MTU of 1,500
 JUMBO_MTU = 9000
@@ -17,8 +23,22 @@ JUMBO_MTU = 9000
 
 def frame(number: int, size: int = SMALLEST, *, to: bytes, source: bytes) -> bytes:
     """A frame of `size` bytes: header, number, and bytes that differ from those of any near number."""
-    body = (np.arange(size - HEADER - 4, dtype=np.uint32) * 7 + number * 131) & 0xFF
-    return struct.pack("!6s6sHI", to, source, ETHERTYPE, number) + body.astype(np.uint8).tobytes()
+    body: npt.NDArray[Any] = (np.arange(size - HEADER - 4, dtype=np.uint32) * 7 + number * 131) & 0xFF
+    head = struct.pack("!6s6sHI", to, source, ETHERTYPE, number)
+    rest: bytes = body.astype(np.uint8).tobytes()
+    return head + rest
+
+
+def udp_frame(number: int, size: int = SMALLEST, *, to: bytes, source: bytes) -> bytes:
+    """A frame of `size` bytes with an IPv4 datagram, whose payload is that of `frame`."""
+    payload = frame(number, size - UDP_HEADERS + HEADER, to=to, source=source)[HEADER:]
+    datagram = struct.pack("!HHHH", UDP_SOURCE_PORT, UDP_PORT, 8 + len(payload), 0)  # 0: no checksum, RFC 768
+    fields = (0x45, 0, 20 + 8 + len(payload), 0, 0, 64, 17)
+    header = struct.pack("!BBHHHBB", *fields) + bytes(2) + ADDRESSES
+    total: int = sum(struct.unpack("!10H", header))
+    checksum = ~(total + (total >> 16)) & 0xFFFF
+    header = header[:10] + checksum.to_bytes(2, "big") + header[12:]
+    return to + source + b"\x08\x00" + header + datagram + payload
 
 
 def number_of(data: bytes) -> int | None:

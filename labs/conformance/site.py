@@ -14,7 +14,7 @@ from labs.conformance.mode import Mode
 from labs.conformance.tap import Tap
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
-from labs.harness.topology import NodeSpec, Topology, TopologySpec
+from labs.harness.topology import PAIR, NodeSpec, Topology, TopologySpec
 from labs.harness.veth_spec import EndSpec, VethSpec
 from xdp.attachment import Attachment
 from xdp.program import Program
@@ -169,6 +169,18 @@ def own_site(run: str | None = None) -> Site:
             for link in TWO_PAIRS.links
         )
         return Site(True, wires, undo.pop_all())
+
+
+def twin_site() -> Site:
+    """One veth pair between two namespaces, with the same names every time: any two have all names in common.
+
+    Raises:
+        KernelError: as from `Topology.build`.
+    """
+    with contextlib.ExitStack() as undo:
+        topology = undo.enter_context(Topology.build(PAIR))
+        wire = undo.enter_context(Wire(WireSpec("dut0", "gen0", 1), topology["dut"], topology["gen"]))
+        return Site(True, (wire,), undo.pop_all())
 
 
 def is_unsupported(error: KernelError) -> bool:

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import select
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from forwarder import busy_poll
 from labs.conformance.memory import ADDRESS_MASK, OFFSET_SHIFT, Memory, UmemSpec
 from labs.conformance.mode import Mode
 from labs.conformance.rings import ADDRESS, DESCRIPTOR, Consumer, Producer
+from labs.conformance.waiting import Deadline
 from xdp.pyxdp import xsk
 from xdp.pyxdp._native import Ring
 
-PATIENCE_S = 3.0
 BUSY_USECS = 20
 BUSY_BUDGET = 64
 STEP_MS = 5  # how long one poll() waits before the rings are looked at again
@@ -132,15 +131,15 @@ class Station:
                 self._unfinished = []
         return packets
 
-    def receive(self, count: int, *, refill: bool = True, seconds: float = PATIENCE_S) -> list[Packet]:
+    def receive(self, count: int, *, refill: bool = True, seconds: float | None = None) -> list[Packet]:
         """Waits for that many packets, and takes all that are there by then; fewer when time is up."""
         packets: list[Packet] = []
-        deadline = time.monotonic() + seconds
+        deadline = Deadline(seconds)
         while True:
             packets += self.consume()
             if refill:
                 self.give_back()
-            if len(packets) >= count or time.monotonic() > deadline:
+            if len(packets) >= count or deadline.over:
                 return packets
             self.wake_reception()
             self.poll(select.POLLIN, STEP_MS)
@@ -222,7 +221,7 @@ class Station:
             self.memory.lend_at(address)
             self.post([(address, int(descriptor["len"]), 0)])
 
-    def send(self, frames: Iterable[bytes], *, seconds: float = PATIENCE_S) -> None:
+    def send(self, frames: Iterable[bytes], *, seconds: float | None = None) -> None:
         """Sends packets, as many at once as fit, and waits until all are completed.
 
         Raises:
@@ -235,20 +234,20 @@ class Station:
             self.post(self.describe(data))
         self.flush(seconds=seconds)
 
-    def flush(self, *, seconds: float = PATIENCE_S) -> None:
+    def flush(self, *, seconds: float | None = None) -> None:
         """Kicks and reaps until all that was posted is completed.
 
         Raises:
             AssertionError: it is not, within this time.
         """
-        deadline = time.monotonic() + seconds
+        deadline = Deadline(seconds)
         while self.tx.level or self.memory.lent:
             if self.tx.level:
                 self.kick()
             if not self.reap():
-                assert time.monotonic() < deadline, (
+                assert not deadline.over, (
                     f"{self.tx.level} descriptors not sent and {len(self.memory.lent)} frames not completed "
-                    f"within {seconds:g} s; refused: {dict(self.refusals)}"
+                    f"within {deadline.seconds:g} s; refused: {dict(self.refusals)}"
                 )
                 self.poll(select.POLLOUT, STEP_MS if self.tx.level == 0 else 0)
 
@@ -267,6 +266,14 @@ class Station:
     def prefer_busy_poll(self) -> None:
         """Makes reception the business of whoever asks for packets."""
         busy_poll.ask(self._socket, BUSY_USECS, BUSY_BUDGET)
+
+    def set_option(self, option: int, value: bytes) -> None:
+        """Sets an option of SOL_XDP.
+
+        Raises:
+            OSError: refused; ENOPROTOOPT where the kernel does not know it.
+        """
+        self._socket.setsockopt(xsk.SOL_XDP, option, value)
 
     def expect(self, *, held: int = 0, **statistics: int) -> None:
         """States what the case moves: XDP_STATISTICS by name, and how many frames the kernel may keep."""

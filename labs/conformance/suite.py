@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from labs.conformance import (
+    cases_forwarder,
     cases_invalid,
     cases_jumbo,
+    cases_life,
     cases_poll,
     cases_programs,
     cases_sharing,
@@ -13,7 +15,8 @@ from labs.conformance import (
     cases_traffic,
 )
 from labs.conformance.bench import Env
-from labs.conformance.case import Case, case
+from labs.conformance.case import Case, case, forwarder_case
+from labs.conformance.forwarding import Forwarding
 
 # To import a module of cases is what enters them; this is their order in the table.
 MODULES = (
@@ -24,6 +27,8 @@ MODULES = (
     cases_programs,
     cases_sharing,
     cases_jumbo,
+    cases_life,
+    cases_forwarder,
 )
 
 SOCKET_CASES: dict[str, Case[Env]] = {
@@ -32,3 +37,4 @@ SOCKET_CASES: dict[str, Case[Env]] = {
     for name, one in case.cases.items()
     if one.run.__module__ == module.__name__
 }
+FORWARDER_CASES: dict[str, Case[Forwarding]] = forwarder_case.cases

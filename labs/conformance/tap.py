@@ -6,13 +6,12 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import time
 from collections.abc import Sequence
 
 from labs.conformance.frames import ETHERTYPE
+from labs.conformance.waiting import Deadline
 from labs.harness.netns import NetNs
 
-PATIENCE_S = 3.0
 BUFFER_BYTES = 4 << 20
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h; the socket module does not name it
 
@@ -36,29 +35,28 @@ class Tap:
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Sends each, waiting where the device's queue is full."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = Deadline()
         for data in frames:
             while True:
                 try:
                     self._socket.send(data)
                     break
                 except (BlockingIOError, OSError):
-                    if time.monotonic() > deadline:
+                    if deadline.over:
                         raise
                     self._poller.poll(1)
 
-    def receive(self, count: int, *, seconds: float = PATIENCE_S) -> list[bytes]:
+    def receive(self, count: int, *, seconds: float | None = None) -> list[bytes]:
         """Waits for that many frames, and takes all that are there by then; fewer when time is up."""
         frames: list[bytes] = []
-        deadline = time.monotonic() + seconds
+        deadline = Deadline(seconds)
         while True:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     frames.append(self._socket.recv(65536))
-            left = deadline - time.monotonic()
-            if len(frames) >= count or left <= 0:
+            if len(frames) >= count or deadline.over:
                 return frames
-            self._poller.poll(left * 1000)
+            self._poller.poll(deadline.left * 1000)
 
     def close(self) -> None:
         """Closes the socket."""

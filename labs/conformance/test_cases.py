@@ -1,43 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Every case holds on this kernel: once in native mode with need_wakeup, a few in generic mode.
 
-All modes: `xdplab conformance`, and test_command.py.
+All modes: test_command.py. That each can fail: test_sabotage.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
-from labs.conformance.bench import Bench, Env
-from labs.conformance.case import Case
+from labs.conformance.bench import Bench
+from labs.conformance.case import Result
 from labs.conformance.mode import Mode
-from labs.conformance.runner import run_case
-from labs.conformance.suite import SOCKET_CASES
+from labs.conformance.runner import run_case, run_matrix
+from labs.conformance.suite import FORWARDER_CASES, SOCKET_CASES
 
 pytestmark = pytest.mark.lab
 
 
+NATIVE = Mode("native")
 GROUPS = sorted({case.group for case in SOCKET_CASES.values()})
-
-
 # veth does not say how large its buffers are, so the kernel grows no packet of several.
 NOT_ON_VETH = {"jumbo_tail_grown"}
+LONG = {"rebind_100"}  # three seconds: test_command.py runs it
 
 
-def failures(bench: Bench, mode: Mode, cases: Iterable[Case[Env]]) -> list[str]:
-    """Each case that is not passed, skipped ones too: this kernel has all that they need."""
-    results = [run_case(bench, case, mode) for case in cases if case.name not in NOT_ON_VETH]
+def not_passed(results: Iterable[Result]) -> list[str]:
+    """A line each, for skips too: this kernel has all that the cases need."""
     return [f"{one.case}: {one.outcome}: {one.reason}" for one in results if one.outcome != "pass"]
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_in_native_mode(bench: Bench, group: str) -> None:
     cases = [case for case in SOCKET_CASES.values() if case.group == group]
-    assert failures(bench, Mode("native"), cases) == []
+    cases = [case for case in cases if case.name not in NOT_ON_VETH | LONG]
+    assert not_passed(run_case(bench, case, NATIVE) for case in cases) == []
 
 
 def test_in_generic_mode(bench: Bench) -> None:
     cases = [SOCKET_CASES[name] for name in ("receive", "transmit")]
-    assert failures(bench, Mode("generic"), cases) == []
+    assert not_passed(run_case(bench, case, Mode("generic")) for case in cases) == []
+
+
+def test_with_a_forwarder_of_ours(bench: Bench) -> None:
+    assert not_passed(run_matrix(bench, [NATIVE], [], list(FORWARDER_CASES.values()))) == []
+
+
+def test_the_readme_says_what_each_case_proves() -> None:
+    text = (Path(__file__).parent / "README.md").read_text()
+    proves = {name: case.proves for name, case in SOCKET_CASES.items()}
+    proves |= {name: case.proves for name, case in FORWARDER_CASES.items()}
+    for name, rule in proves.items():
+        assert f"| `{name}` | {rule} |" in text

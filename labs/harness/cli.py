@@ -42,6 +42,9 @@ COMMANDS = {
     ),
     "send": Command("labs.harness.cli_send", "exactly the asked frames, up to millions a second"),
     "sink": Command("labs.harness.cli_sink", "what of them came: lost, doubled, late, damaged; latencies"),
+    "conformance": Command(
+        "labs.conformance.cli", "does AF_XDP, or a forwarder, do what its users rely on? a table"
+    ),
     "features": Command("labs.harness.cli_features", "what this kernel can do, found by trying"),
     "vm": Command("labs.harness.vm.cli", "any of this under another kernel, in a virtual machine"),
     "cleanup": Command("labs.harness.cleanup", "remove what killed or kept labs left"),
