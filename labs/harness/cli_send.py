@@ -230,6 +230,8 @@ def describe(report: TrafficReport) -> str:
         asked = report.rate_asked_pps or report.rate_asked_bps or 0.0
         unit = "pps" if report.rate_asked_pps else "bit/s"
         short_of = "" if report.rate_error > -0.005 else ": beyond reach, this is what could be sent"
+        if short_of and report.engine == "xdp":
+            short_of += " (on a busy CPU --urgent helps)"
         lines.append(f"asked {short(asked)}{unit}: {report.rate_error:+.3%}{short_of}")
     if report.refused:
         lines.append(f"refused by the device or its peer's ring: {report.refused:,} frames")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from labs.harness.chain import ROOMY, chain_datagram, chain_forwarder
 from labs.harness.ledger import Ledger
 from labs.harness.packets import datagram
 from labs.harness.sink import Sink, SinkSpec
-from labs.harness.topology import CHAIN, PAIR, Topology, TopologySpec
+from labs.harness.topology import CHAIN, PAIR, TopologySpec
 from labs.harness.traffic import TrafficPlan, TrafficReport, Vary
 from xdp.pyxdp.errors import InputError
 
@@ -114,6 +113,15 @@ class TestOnAPair:
             "0 frames counted at sink/unexpected, 1 named by the sink",
         ]
 
+    def test_without_a_pipeline_it_is_told_where(
+        self, plan: TrafficPlan, sink: Callable[..., Sink], traffic: Callable[..., TrafficReport]
+    ) -> None:
+        plan = plan.replace(count=2_000)
+        with pytest.raises(InputError, match='or say where frames arrive: sink\\(plan, "dut0"\\)'):
+            sink(plan)
+        verifier = sink(plan, "dut0")
+        assert verifier.drain(traffic(plan, engine="xdp").sent).perfect
+
 
 class TestQueues:
     """Two receive queues at the device with the sink: each is a stream of its own."""
@@ -166,14 +174,3 @@ class TestLost:
         verifier = sink(plan)
         traffic(plan, engine="xdp")
         assert verifier.report().lost == ((0, 499),)
-
-
-def test_without_a_pipeline_it_is_told_where(
-    place: str, topology: Topology, sink: Callable[..., Sink], traffic: Callable[..., Any]
-) -> None:
-    plan = TrafficPlan(datagram(), count=2_000, rate_pps=RATE, stamp=True)
-    with pytest.raises(InputError, match='or say where frames arrive: sink\\(plan, "dut0"\\)'):
-        sink(plan)
-    verifier = sink(plan, "dut0")
-    assert verifier.drain(traffic(plan, engine="xdp").sent).perfect
-    assert place == topology.spec.name
