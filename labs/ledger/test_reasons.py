@@ -21,6 +21,7 @@ from labs.harness.topology import PAIR, NodeSpec, TopologySpec
 from labs.harness.traffic import TrafficPlan, TrafficReport
 from xdp.pyxdp.errors import InputError
 from xdp.watch import DROPS, Watch
+from xdp.watch_names import of_kernel
 
 pytestmark = [pytest.mark.lab, pytest.mark.balance]
 GEN, DUT = PAIR.end("gen0"), PAIR.end("dut0")
@@ -77,7 +78,9 @@ def test_the_kernel_names_why_its_stack_dropped_what_it_got(
     made.check()
     assert made.fates()[f"xdp/host_{frame_class}"] == EACH
     (causes,) = made.causes
-    assert (causes.fates, causes.reasons) == ((f"xdp/host_{frame_class}",), {reason: EACH})
+    # An older kernel has no name for some of them.
+    known = reason if reason in of_kernel()[1].values() else "NOT_SPECIFIED"
+    assert (causes.fates, causes.reasons) == ((f"xdp/host_{frame_class}",), {known: EACH})
 
 
 def test_what_the_stack_takes_has_no_reason(
@@ -142,7 +145,8 @@ def test_drops_are_told_with_device_and_place(
         10,
     )
     assert drop.ifindex == pipeline.dut.interface_index("dut0")
-    assert drop.place in ("", "__udp4_lib_rcv"), '"" where /proc/kallsyms is hidden'
+    # The function has another name since some Linux 7; "" where /proc/kallsyms is hidden.
+    assert drop.place in ("", "__udp4_lib_rcv", "udp_rcv")
     assert watch.missed == 0
 
 
