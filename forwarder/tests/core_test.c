@@ -530,6 +530,63 @@ static void case_verdicts_on_chains_move_all_their_frames(void)
 	check_sound();
 }
 
+/* The short way of a loop that only drops, which the owner table does not let it go. */
+static void short_way(struct frame_layout layout)
+{
+	layout.frames = FAKE_FRAMES;
+	layout.frame_size = FAKE_FRAME_SIZE;
+	fake_end();
+	frames_init(&loop.pool, &layout);
+	loop_run(&loop, 0);
+}
+
+static void case_drop_gives_frames_straight_back(void)
+{
+	short_way((struct frame_layout){0});
+	for (int round = 0; round < 1000; round++) {
+		deliver(0, 20);
+		for (int i = 0; i < 4; i++)
+			loop_step(&loop);
+	}
+	CHECK_EQUAL(COUNT(rx_packets), 20000);
+	CHECK_EQUAL(COUNT(rx_descriptors), 20000);
+	CHECK_EQUAL(COUNT(rx_bytes), 20000 * sizeof(datagram));
+	CHECK_EQUAL(COUNT(dropped), 20000);
+	CHECK_EQUAL(COUNT(fill_produced), 20000 + FAKE_RING);
+	CHECK_EQUAL(loop.pool.free_count, FAKE_FRAMES - FAKE_RING);
+	check_sound();
+	/* Every frame that the kernel gets is a chunk's start. */
+	for (int i = 0; i < FAKE_RING; i++)
+		CHECK_EQUAL(fake.ports[0].fill.addresses[i] % FAKE_FRAME_SIZE, 0);
+}
+
+static void case_drop_takes_the_long_way_where_a_descriptor_is_odd(void)
+{
+	make_jumbo();
+	short_way((struct frame_layout){.chains = true});
+	deliver(0, 3);
+	CHECK(fake_deliver_chain(0, jumbo, JUMBO, 1792));
+	deliver(0, 3);
+	fake.ports[0].rx.descriptors[1].addr = UINT64_MAX - 10;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_invalid), 1);
+	CHECK_EQUAL(COUNT(rx_packets), 6);
+	CHECK_EQUAL(COUNT(rx_descriptors), 12);
+	CHECK_EQUAL(COUNT(dropped), 6);
+	CHECK_EQUAL(audit().unseen, 1);
+}
+
+static void case_drop_wakes_a_kernel_that_waits_for_frames(void)
+{
+	short_way((struct frame_layout){0});
+	fake.ports[0].fill.flags = XDP_RING_NEED_WAKEUP;
+	deliver(0, 3);
+	fake.recvfrom_calls = 0;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(dropped), 3);
+	CHECK_EQUAL(fake.recvfrom_calls, 1);
+}
+
 /* --- layouts of frames ------------------------------------------------------------------------ */
 
 static void case_unaligned_frames_of_any_size_are_echoed(void)
@@ -856,6 +913,9 @@ static const struct test_case cases[] = {
 	CASE(chain_with_a_foreign_descriptor_is_refused_whole, 1),
 	CASE(chain_is_sent_whole_or_not_at_all, 1),
 	CASE(verdicts_on_chains_move_all_their_frames, 2),
+	CASE(drop_gives_frames_straight_back, 1),
+	CASE(drop_takes_the_long_way_where_a_descriptor_is_odd, 1),
+	CASE(drop_wakes_a_kernel_that_waits_for_frames, 1),
 	CASE(unaligned_frames_of_any_size_are_echoed, 1),
 	CASE(frame_of_another_part_of_the_umem_is_foreign, 1),
 	CASE(two_receiving_ports_forward_to_each_other, 2),
