@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab-setup lab lab-kernels test bench bench-tester bench-chain bench-flood bench-balance check lab-cleanup lock need-root
+.PHONY: help lab-setup lab lab-kernels test bench bench-tester bench-chain bench-flood bench-balance bench-forwarder check lab-cleanup lock need-root
 
 # ARGS is passed on to the command; PYTHON chooses the interpreter of .venv (an existing one is kept without it).
 ARGS ?=
@@ -46,6 +46,9 @@ bench-flood: need-root lab-setup ## set up, then offer three times what a forwar
 
 bench-balance: need-root lab-setup ## set up, then run each test of the account ten times in a row: all must pass (root)
 	@$(VENV)/python -m pytest -q -m balance --count 10 labs/ledger labs/pipeline labs/foreign $(ARGS)
+
+bench-forwarder: need-root lab-setup ## set up, then measure the forwarder beside a minimal C loop on libxdp (root)
+	@$(VENV)/python -m labs.harness.bench_forwarder $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check

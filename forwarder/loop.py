@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-    BatchFunction = Callable[[NDArray[np.void], NDArray[np.uint8]], NDArray[np.uint8] | None]
+    # Packets and frames, and where asked for the metadata.
+    BatchFunction = Callable[..., NDArray[np.uint8] | None]
 
 DRAIN_MS = 200
 AUDIT_MS = 100
@@ -39,7 +40,8 @@ class BatchLoop:
             shape (frames, frame_size): a packet starts at `frames[addr // frame_size, addr % frame_size]`.
             Both are views: what is written there is sent, and `addr` and `len` may change within the
             frame. `verdicts` has one number a packet: 0 drop, 1 back, 2 out of the other interface, 3 not
-            matched; None drops all. Keep no view beyond the call.
+            matched; None drops all. Keep no view beyond the call. With `spec.metadata` a third argument
+            is an array of `forwarder.metadata.RX_METADATA`, an entry a packet.
         host_fd: of the TAP that takes what goes to the host's stack; None for none.
         capture: where packets for a pcapng file are put (see `forwarder.pcapng`); None for none.
         verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.
@@ -74,7 +76,7 @@ class BatchLoop:
             self.umem, self.sockets, self.bind_retries = bound.umem, bound.sockets, bound.retries
             options = _action_options(spec)
             if function is not None:
-                options |= _decide_options(function, self.umem, spec.batch)
+                options |= _decide_options(function, self.umem, spec)
             self._loop = _batch.Loop(
                 self.umem,
                 spec.frame_size,
@@ -187,18 +189,25 @@ def _action_options(spec: ForwarderSpec) -> dict[str, Any]:
     return options
 
 
-def _decide_options(function: BatchFunction, umem: Umem, batch: int) -> dict[str, Any]:
+def _decide_options(function: BatchFunction, umem: Umem, spec: ForwarderSpec) -> dict[str, Any]:
     """Views for the Python function, made once; NumPy is imported only here."""
     import numpy as np
 
+    from .metadata import reader
+
+    batch = spec.batch
     # The kernel's addr is unsigned, but NumPy makes floats of unsigned plus signed, which index nothing.
     packets = np.zeros(batch, dtype=[("addr", "<i8"), ("len", "<u4"), ("options", "<u4")])
     verdicts = np.zeros(batch, dtype=np.uint8)
     whole = np.frombuffer(umem, dtype=np.uint8, count=umem.frames * umem.frame_size)
     frames = whole.reshape(umem.frames, umem.frame_size)
 
+    metadata = reader(frames, batch) if spec.metadata else None
+
     def decide(n: int) -> None:
-        answer = function(packets[:n], frames)
+        batch_now = packets[:n]
+        more = (metadata(batch_now),) if metadata else ()
+        answer = function(batch_now, frames, *more)
         if answer is None:
             verdicts[:n] = _batch.DROP
             return

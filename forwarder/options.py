@@ -51,6 +51,9 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("queues", "its queues, a thread each (default 0)", "N[,N]", name="queue", short="-q"),
         Option("action", "one of those above (default drop)", "ACTION", choices=ACTIONS),
         Option("python", "the function; makes the action python", "MODULE:FUNCTION"),
+        Option(
+            "metadata", "the function also gets hash, time stamp, VLAN of each packet (program redirect_meta)"
+        ),
         Option("verdict", "MODULE:NAME or PATH.so:SYMBOL; makes the action verdict", "WHERE:NAME"),
         Option(
             "verdict_context",

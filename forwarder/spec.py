@@ -34,6 +34,8 @@ class ForwarderSpec:
         queues: its queues; each gets a thread, a socket and frames of its own.
         action: "drop", "echo", "forward", "respond", "host", "python" or "verdict".
         python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
+        metadata: the Python function also gets what the driver knows of each packet; the XDP program must be
+            "redirect_meta" (see `forwarder.metadata`).
         verdict: "module:name" or "path.so:symbol" for the action "verdict" (see `forwarder.verdict`).
         verdict_context: what its context points to, one for each queue: a number of bytes, zeroed, or
             "module:function" that is called with the queue's number and gives a writable buffer; "" for none.
@@ -94,6 +96,7 @@ class ForwarderSpec:
     queues: tuple[int, ...] = (0,)
     action: str = "drop"
     python: str = ""
+    metadata: bool = False
     verdict: str = ""
     verdict_context: str = ""
     out: str = ""
@@ -200,6 +203,8 @@ class ForwarderSpec:
             raise InputError("--action forward needs --out, the interface to send out of")
         if (self.action == "python") != bool(self.python):
             raise InputError("--action python and --python MODULE:FUNCTION belong together")
+        if self.metadata and self.action != "python":
+            raise InputError("--metadata is for --python: a verdict function finds it in front of the packet")
         if self.python and not re.fullmatch(r"[\w.]+:\w+", self.python):
             raise InputError(f"--python {self.python}: write MODULE:FUNCTION")
         self._check_verdict()

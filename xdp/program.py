@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import socket
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +32,9 @@ class ProgramSpec:
         map_entries: sizes of maps by name, such as {"xsks_map": 128}.
         frags: the program also takes packets that fill several buffers, as if its section were "xdp.frags";
             it sees the first only. Without it a device refuses native XDP with a large MTU.
+        bound_to: bind the program, as it is loaded, to this device of the calling thread's network namespace.
+            Only then may it ask the driver for a packet's metadata ("redirect_meta" does); it can be attached
+            to no other device, and only in native mode.
         log_level: verbosity of the verifier's log (see `pyxdp.bpf.BpfObject`).
     """
 
@@ -39,6 +43,7 @@ class ProgramSpec:
     rodata: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     map_entries: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     frags: bool = False
+    bound_to: str = ""
     log_level: int = 0
 
     @property
@@ -54,7 +59,17 @@ class ProgramSpec:
             "rodata": dict(self.rodata),
             "map_entries": dict(self.map_entries),
             "frags": self.frags,
+            "bound_to": self.bound_to,
         }
+
+
+def _ifindex(device: str) -> int:
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        raise InputError(
+            f"no device {device!r} to bind the program to: load it in the device's network namespace"
+        ) from None
 
 
 def bundled() -> list[str]:
@@ -152,6 +167,8 @@ class Program:
                 self._object.maps[name].max_entries = entries
             if spec.frags:
                 self._program.flags |= F_XDP_HAS_FRAGS
+            if spec.bound_to:
+                self._program.bind_to(_ifindex(spec.bound_to))
             self._object.load()
             self.maps = dict(self._typed_maps())
             self._counter_names = self._read_counter_names()

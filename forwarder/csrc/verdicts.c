@@ -61,7 +61,7 @@ static void apply_verdicts(struct loop *loop, uint32_t from)
 	struct port *back = &loop->ports[from];
 	bool has_other = loop->port_count - (loop->mirror.port != NULL) > 1;
 	struct port *other = has_other ? &loop->ports[1 - from] : NULL;
-	uint32_t dropped = 0, not_matched = 0, sent = 0;
+	uint32_t dropped = 0, not_matched = 0, sent = 0, sent_back = 0;
 
 	for (uint32_t i = 0; i < batch->n; i++) {
 		uint8_t verdict = batch->verdicts[i];
@@ -77,6 +77,7 @@ static void apply_verdicts(struct loop *loop, uint32_t from)
 		}
 		if (sends && loop_packet_is_sound(loop, i)) {
 			sent++;
+			sent_back += verdict == VERDICT_BACK;
 			continue;
 		}
 		if (verdict == VERDICT_DROP)
@@ -88,10 +89,9 @@ static void apply_verdicts(struct loop *loop, uint32_t from)
 	}
 	count(loop->counters, COUNT_dropped, dropped);
 	count(loop->counters, COUNT_not_matched, not_matched);
-	if (!sent)
-		return;
-	send_verdict(loop, VERDICT_BACK, back);
-	if (other)
+	if (sent_back)
+		send_verdict(loop, VERDICT_BACK, back);
+	if (sent > sent_back)
 		send_verdict(loop, VERDICT_FORWARD, other);
 }
 

@@ -50,8 +50,8 @@ def test_argv_gives_the_same_spec_back(spec: ForwarderSpec) -> None:
 
 # What names the function of one action is no option of the other.
 FUNCTIONS = {
-    "python": {"python": "m:f", "verdict": "", "verdict_context": ""},
-    "verdict": {"python": "", "verdict": "./libmine.so:f", "verdict_context": "64"},
+    "python": {"python": "m:f", "metadata": True, "verdict": "", "verdict_context": ""},
+    "verdict": {"python": "", "metadata": False, "verdict": "./libmine.so:f", "verdict_context": "64"},
 }
 
 
@@ -126,6 +126,7 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"respond_ip": ("300.1.1.1",)}, "IPv4 or IPv6 address"),
         ({"respond_ip": tuple(f"10.0.0.{n}" for n in range(9))}, "at most 8"),
         ({"binding": "magic"}, "choose one of auto"),
+        ({"metadata": True}, "--metadata is for --python"),
         ({"both_ways": True}, "--both-ways needs --out"),
         ({"out": "dut0"}, "it is the interface itself"),
         ({"out_xskmap": "/pin", "out": "dut1"}, "--out-xskmap needs --both-ways"),

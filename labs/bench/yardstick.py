@@ -5,36 +5,21 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import struct
 import subprocess
 from pathlib import Path
 
+from labs.compiler import compile_c
 from labs.harness.netns import NetNs
 from xdp.pyxdp.errors import InputError
 
 SOURCE = Path(__file__).parent / "src" / "xsk_loop.c"
-FLAGS = ("-std=gnu11", "-O3", "-Wall", "-Wextra", "-Werror")
 COUNTER_BYTES = 4096
 
 
 def compile_yardstick(folder: Path) -> Path:
-    """The program, compiled into a folder.
-
-    Raises:
-        InputError: no compiler, or no headers of libxdp.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise InputError("no C compiler for the yardstick: install gcc")
-    program = folder / "xsk_loop"
-    libraries = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "libxdp", "libbpf"], capture_output=True, text=True
-    )
-    if libraries.returncode:
-        raise InputError(f"no headers for the yardstick: install libxdp-dev ({libraries.stderr.strip()})")
-    subprocess.run([compiler, *FLAGS, "-o", program, SOURCE, *libraries.stdout.split()], check=True)
-    return program
+    """The program, compiled into a folder; raises as `compile_c`."""
+    return compile_c(SOURCE, folder / "xsk_loop")
 
 
 class Yardstick:

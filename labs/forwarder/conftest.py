@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from labs.harness.topology import Topology
 
+ETH_P_ALL = 3  # linux/if_ether.h
+SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23  # linux/socket.h, linux/if_packet.h
 HEADERS = bytes.fromhex(
     "0200c0a80114 0200c0a8010a 0800"
     "4500002e00000000 4011 0000 c0a8010a c0a80114"  # checksum 0: no stack ever looks at it
@@ -32,6 +35,21 @@ def send(topology: Topology) -> Iterator[Callable[..., None]]:
                 raw.send(HEADERS + struct.pack(">I", number) + b"." * 14)
 
         yield frames
+
+
+@pytest.fixture
+def wire(topology: Topology) -> Iterator[Callable[[str, str], socket.socket]]:
+    """A packet socket on a device: `wire("gen", "gen0")`; it does not see what it sends itself."""
+    with ExitStack() as undo:
+
+        def opened(role: str, device: str) -> socket.socket:
+            raw = undo.enter_context(topology[role].socket(socket.AF_PACKET, socket.SOCK_RAW))
+            raw.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            raw.bind((device, ETH_P_ALL))
+            raw.settimeout(2)
+            return raw
+
+        yield opened
 
 
 def check_books(report: dict[str, Any]) -> dict[str, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,8 +22,6 @@ from .conftest import HEADERS, check_books
 
 pytestmark = pytest.mark.lab
 JUMBO = 9000
-ETH_P_ALL = 3  # linux/if_ether.h
-PACKET_IGNORE_OUTGOING = 23  # linux/if_packet.h
 
 
 def with_mtu(spec: TopologySpec, mtu: int) -> TopologySpec:
@@ -37,21 +35,6 @@ def datagram(size: int, number: int) -> bytes:
     frame[38:40] = (size - 34).to_bytes(2, "big")
     frame[42:] = bytes((number + at // 256 + at) & 255 for at in range(size - 42))
     return bytes(frame)
-
-
-@pytest.fixture
-def wire(topology: Topology) -> Iterator[Callable[[str, str], socket.socket]]:
-    """A packet socket on a device: `wire("gen", "gen0")`; it does not see what it sends itself."""
-    with ExitStack() as undo:
-
-        def opened(role: str, device: str) -> socket.socket:
-            raw = undo.enter_context(topology[role].socket(socket.AF_PACKET, socket.SOCK_RAW))
-            raw.setsockopt(263, PACKET_IGNORE_OUTGOING, 1)  # SOL_PACKET
-            raw.bind((device, ETH_P_ALL))
-            raw.settimeout(2)
-            return raw
-
-        yield opened
 
 
 class TestMultiBuffer:

@@ -14,6 +14,7 @@ from ._native import OpenOpts, libbpf
 from .errors import InputError, KernelError
 from .kernel import MapType, ProgType
 
+F_XDP_DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY, linux/bpf.h (Linux 6.3)
 F_XDP_HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS, linux/bpf.h: what the section "xdp.frags" stands for
 _ERRNO_FORMAT = 4001  # LIBBPF_ERRNO__FORMAT, bpf/libbpf.h
 _LOG_BYTES = 1 << 20
@@ -134,6 +135,15 @@ class BpfProgram:
         result = libbpf().bpf_program__set_flags(self._live, flags)
         if result:
             raise KernelError("set flags of program", self.name, result, hint="do it before the load")
+
+    def bind_to(self, ifindex: int) -> None:
+        """Binds the program to one device of the calling thread's network namespace, before the load.
+
+        It can then ask the driver for what it knows of a packet (`bpf_xdp_metadata_rx_*`), and be attached to
+        that device only, in native mode only.
+        """
+        libbpf().bpf_program__set_ifindex(self._live, ifindex)
+        self.flags |= F_XDP_DEV_BOUND_ONLY
 
     def set_autoload(self, load: bool) -> None:
         """Says whether loading the object loads this program."""

@@ -118,7 +118,8 @@ def test_one_of_several_programs_is_chosen_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 def test_every_bundled_program_loads() -> None:
-    for name in bundled():
+    # redirect_meta is loaded for one device: labs/forwarder/test_metadata.py
+    for name in set(bundled()) - {"redirect_meta"}:
         with Program.load(ProgramSpec(name)) as program:
             assert kernel.prog_info(program.fd).name == program.name[:15]
 

@@ -10,21 +10,16 @@
  * COUNTERS_FD (two u64: received, sent), writes "ready" to standard output, and ends with SIGTERM.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <net/if.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <xdp/xsk.h>
+
+#include "plain_xsk.h"
 
 #define BATCH	   64
 #define RING	   2048
-#define FRAMES	   RING
 #define FRAME_SIZE 2048
 
 #ifndef SOL_XDP
@@ -38,15 +33,8 @@
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
 
-struct socket {
-	struct xsk_ring_prod fill, tx;
-	struct xsk_ring_cons completion, rx;
-	struct xsk_socket *xsk;
-	int fd;
-};
-
-static uint8_t *memory;
-static struct socket in, out;
+static struct plain_xsk in, out;
+static int in_fd, out_fd;
 static uint64_t *counters;
 static bool busy_poll;
 
@@ -70,22 +58,23 @@ static void set_option(int fd, int level, int option, int value, const char *wha
 		check(1, what);
 }
 
-static void finish_socket(struct socket *socket)
+static int finish_socket(const struct plain_xsk *xsk)
 {
-	socket->fd = xsk_socket__fd(socket->xsk);
+	int fd = xsk_socket__fd(xsk->socket);
+
 	/* Where the kernel knows it (6.17), one call may send a ring's worth. */
-	set_option(socket->fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, RING, NULL);
+	set_option(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, RING, NULL);
 	if (busy_poll) {
-		set_option(socket->fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, 1, "SO_PREFER_BUSY_POLL");
-		set_option(socket->fd, SOL_SOCKET, SO_BUSY_POLL, 20, "SO_BUSY_POLL");
-		set_option(socket->fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, BATCH,
-			   "SO_BUSY_POLL_BUDGET");
+		set_option(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, 1, "SO_PREFER_BUSY_POLL");
+		set_option(fd, SOL_SOCKET, SO_BUSY_POLL, 20, "SO_BUSY_POLL");
+		set_option(fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, BATCH, "SO_BUSY_POLL_BUDGET");
 	}
+	return fd;
 }
 
 static void open_sockets(const char *device, const char *other, int xskmap)
 {
-	const struct xsk_umem_config memory_config = {
+	const struct xsk_umem_config umem = {
 		.fill_size = RING, .comp_size = RING, .frame_size = FRAME_SIZE};
 	const struct xsk_socket_config config = {
 		.rx_size = RING,
@@ -93,23 +82,15 @@ static void open_sockets(const char *device, const char *other, int xskmap)
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.bind_flags = XDP_USE_NEED_WAKEUP,
 	};
-	struct xsk_umem *umem;
 
-	memory = mmap(NULL, FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	check(memory == MAP_FAILED, "mmap");
-	check(xsk_umem__create(&umem, memory, FRAMES * FRAME_SIZE, &in.fill, &in.completion,
-			       &memory_config),
-	      "register UMEM");
-	check(xsk_socket__create(&in.xsk, device, 0, umem, &in.rx, &in.tx, &config), device);
-	finish_socket(&in);
-	if (other) {
-		check(xsk_socket__create_shared(&out.xsk, other, 0, umem, &out.rx, &out.tx,
-						&out.fill, &out.completion, &config),
-		      other);
-		finish_socket(&out);
-	}
-	check(xsk_socket__update_xskmap(in.xsk, xskmap), "enter the XSKMAP");
+	check(plain_xsk_open(&in, device, 0, xskmap, RING, &umem, &config), device);
+	in_fd = finish_socket(&in);
+	if (!other)
+		return;
+	check(xsk_socket__create_shared(&out.socket, other, 0, in.umem, &out.rx, &out.tx, &out.fill,
+					&out.completion, &config),
+	      other);
+	out_fd = finish_socket(&out);
 }
 
 /* As many frames as a ring holds: wherever they are, there is room for them. */
@@ -128,7 +109,7 @@ static uint32_t receive(uint32_t *index)
 	uint32_t n = xsk_ring_cons__peek(&in.rx, BATCH, index);
 
 	if (!n && (busy_poll || xsk_ring_prod__needs_wakeup(&in.fill)))
-		recvfrom(in.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+		recvfrom(in_fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 	return n;
 }
 
@@ -181,7 +162,7 @@ static void forward_batch(void)
 		for (uint32_t i = 0; i < n; i++) {
 			const struct xdp_desc *packet = xsk_ring_cons__rx_desc(&in.rx, from + i);
 
-			memcpy(memory + packet->addr, addresses, sizeof(addresses));
+			memcpy(in.memory + packet->addr, addresses, sizeof(addresses));
 			*xsk_ring_prod__tx_desc(&out.tx, to + i) =
 				(struct xdp_desc){.addr = packet->addr, .len = packet->len};
 		}
@@ -191,7 +172,7 @@ static void forward_batch(void)
 	}
 	if (*out.tx.producer != __atomic_load_n(out.tx.consumer, __ATOMIC_ACQUIRE) &&
 	    xsk_ring_prod__needs_wakeup(&out.tx))
-		sendto(out.fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
+		sendto(out_fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
 	complete();
 }
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The yardstick compiles, and a missed goal is told from noise by how the yardstick differs from itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labs.bench.contest import Live
+from labs.bench.yardstick import compile_yardstick
+from labs.harness.bench_forwarder import AGAIN, EVENTS, OURS, YARDSTICK, ratios_of
+
+
+def test_yardstick_compiles_without_a_warning(tmp_path: Path) -> None:
+    assert compile_yardstick(tmp_path).is_file()
+
+
+def turns(*rates: float, python_share: float = 0.0) -> list[Live]:
+    return [Live(rate, rate, python_share, 0.0) for rate in rates]
+
+
+def test_ratio_is_the_median_of_the_rounds_and_noise_that_of_equals() -> None:
+    of_all = {YARDSTICK: turns(100, 50, 80), OURS: turns(99, 60, 64), AGAIN: turns(102, 50, 88)}
+    ratio, python = ratios_of(EVENTS[0], of_all)
+    assert (round(ratio.value, 6), round(ratio.noise, 6)) == (0.99, 0.02)
+    assert ratio.reached  # not to be told from equal
+    assert (python.value, python.reached) == (0.0, True)
+
+
+def test_slower_than_noise_explains_misses_the_goal() -> None:
+    of_all = {
+        YARDSTICK: turns(100, 100, 100),
+        OURS: turns(97, 97, 97, python_share=0.02),
+        AGAIN: turns(102, 99, 100),
+    }
+    assert [one.reached for one in ratios_of(EVENTS[0], of_all)] == [False, False]
