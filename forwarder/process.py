@@ -26,6 +26,8 @@ from .stats import Counters
 from .xskmaps import open_xskmaps
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from .host import HostTap
     from .loop import BatchFunction
     from .pcapng import PcapngSink
@@ -76,6 +78,8 @@ class Forwarder:
         spec: what to do; what it says of the process as such (user, priority, memory) is left to `run`.
         descriptors: where to enter and to report to.
         function: the Python function of the action "python".
+        verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.
+        context: gives each queue's context, a writable buffer, by the queue's number; None for the spec's.
 
     Raises:
         InputError: something given cannot be used.
@@ -83,7 +87,13 @@ class Forwarder:
     """
 
     def __init__(
-        self, spec: ForwarderSpec, descriptors: Descriptors, function: BatchFunction | None = None
+        self,
+        spec: ForwarderSpec,
+        descriptors: Descriptors,
+        function: BatchFunction | None = None,
+        *,
+        verdict: object = None,
+        context: Callable[[int], Buffer] | None = None,
     ) -> None:
         self.spec = spec
         self.descriptors = descriptors
@@ -111,6 +121,8 @@ class Forwarder:
                     function=function,
                     host_fd=host.fds[queue] if host else None,
                     capture=self._pcapng.captures[queue] if self._pcapng else None,
+                    verdict=verdict,
+                    context=context(spec.queues[queue]) if context else None,
                     stop_fd=self._stop_fd,
                     binding=shared[queue] if shared else None,
                 )

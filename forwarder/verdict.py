@@ -10,6 +10,10 @@ FORWARD, NOT_MATCHED or HOST; `include/xdplab_verdict.h` says what it may do. In
     def decide(data, length, context):
         return BACK if length >= 64 else DROP
 
+From Python an object need not have a name: with a spec whose action is "verdict", one queue is
+`BatchLoop(spec, 0, counters, verdict=decide, context=buffer)`, all are
+`Forwarder(spec, descriptors, verdict=decide, context=make_buffer)`.
+
 `python -m forwarder.verdict` prints the folder of the C header.
 """
 
