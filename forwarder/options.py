@@ -109,7 +109,10 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "the process": (
         Option("cpus", "pin each queue's thread, in order", "N[,N]", name="cpu"),
         Option(
-            "priority", "of the queues' threads: fifo:1 to fifo:99 (real time) or nice:-20 to nice:19", "P"
+            "priority",
+            "of the queues' threads: nice:-20 to nice:19, or fifo:1 to fifo:99 for real time, best with "
+            "--cpu, as nobody else runs there while packets come",
+            "P",
         ),
         Option(
             "lock_memory",

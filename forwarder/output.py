@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import snapshot
 from .stats import Meter
+from .stdout import Stdout
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .spec import ForwarderSpec
     from .stats import Counters
 
+PATIENCE_S = 5.0  # for whoever reads the report
 Take = Callable[[], dict[str, Any]]
 
 
@@ -59,6 +61,7 @@ class Lines:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._meter = Meter()
+        self._stdout = Stdout()
 
     def ready(self, _message: dict[str, Any]) -> None:
         """Rates count from here."""
@@ -67,36 +70,41 @@ class Lines:
     def interval(self) -> None:
         """Prints the line."""
         total = self._counters.total()
-        write(self._meter.line(total["rx_packets"], total["rx_bytes"]))
+        self._stdout.offer(self._meter.line(total["rx_packets"], total["rx_bytes"]))
 
     def report(self, message: dict[str, Any]) -> None:
         """Prints the report."""
-        write(json.dumps(message))
+        _finish(self._stdout, json.dumps(message))
 
     def close(self) -> None:
         """Has nothing to give back."""
 
 
 class JsonLines:
-    """One object a line: "ready", each "interval", "report"; see `lines.schema.json`."""
+    """One object a line: "ready", each "interval", "report"; see `lines.schema.json`.
+
+    A reader that does not keep up gets fewer and longer intervals.
+    """
 
     def __init__(self, take: Take) -> None:
         self._take = take
         self._last: dict[str, Any] = {}
+        self._stdout = Stdout()
 
     def ready(self, message: dict[str, Any]) -> None:
         """Prints what was granted."""
         self._last = self._take()
-        write(json.dumps({"type": "ready", "schema": snapshot.SCHEMA, **message}))
+        self._stdout.offer(json.dumps({"type": "ready", "schema": snapshot.SCHEMA, **message}))
 
     def interval(self) -> None:
         """Prints the interval."""
-        before, self._last = self._last, self._take()
-        write(json.dumps(snapshot.interval(before, self._last)))
+        now = self._take()
+        if self._stdout.offer(json.dumps(snapshot.interval(self._last, now))):
+            self._last = now
 
     def report(self, message: dict[str, Any]) -> None:
         """Prints the report."""
-        write(json.dumps({"type": "report", "schema": snapshot.SCHEMA, **message}))
+        _finish(self._stdout, json.dumps({"type": "report", "schema": snapshot.SCHEMA, **message}))
 
     def close(self) -> None:
         """Has nothing to give back."""
@@ -154,7 +162,7 @@ class LiveTable:
         shown = [f"{name} {count:,}" for name, count in fates.items() if count or name != "to the host"]
         found = "every one found" if frames["conserved"] else "NOT all found"
         seconds = message["duration_ns"] / 1e9
-        write(f"{', '.join(shown)} in {seconds:.1f} s; {frames['frames']:,} frames, {found}")
+        print(f"{', '.join(shown)} in {seconds:.1f} s; {frames['frames']:,} frames, {found}", flush=True)
 
     def close(self) -> None:
         """Leaves the last table where it is and shows the cursor again."""
@@ -164,7 +172,6 @@ class LiveTable:
                 live.stop()
 
 
-def write(line: str) -> None:
-    """One line to stdout, at once; whoever closed its other end does not want it."""
-    with contextlib.suppress(BrokenPipeError):
-        print(line, flush=True)
+def _finish(stdout: Stdout, report: str) -> None:
+    if not stdout.insist(report, PATIENCE_S):
+        print("xdplab: nobody reads stdout: the report is not all there", file=sys.stderr)
