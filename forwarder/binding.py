@@ -44,7 +44,8 @@ class Binding:
 def bind(spec: ForwarderSpec, queues: tuple[int, ...], undo: contextlib.ExitStack) -> list[Binding]:
     """Maps and registers one UMEM for these queues and binds their sockets; waits a little for a busy queue.
 
-    Each (interface, queue) has a fill and a completion ring of its own, each queue frames of its own.
+    Gives a binding for each queue of each interface of the spec (`also`), by interface first. Each has frames
+    of its own, each of its sockets a fill and a completion ring.
 
     Args:
         spec: what is asked for.
@@ -55,14 +56,15 @@ def bind(spec: ForwarderSpec, queues: tuple[int, ...], undo: contextlib.ExitStac
         InputError: no such interface or queue.
         KernelError: the kernel refused UMEM or socket.
     """
+    places = [(part, queue) for part in spec.each_interface() for queue in queues]
     with contextlib.ExitStack() as on_error:
-        umem = Umem(spec.frames * len(queues), spec.frame_size, hugepages=spec.hugepages)
+        umem = Umem(spec.frames * len(places), spec.frame_size, hugepages=spec.hugepages)
         on_error.callback(umem.close)
-        sockets, retries = _bind(spec, queues, umem, on_error)
+        sockets, retries = _bind(places, umem, on_error)
         undo.push(on_error.pop_all())
     # Huge pages may hold more frames than were asked for.
-    frames = umem.frames // len(queues)
-    each = len(sockets) // len(queues)
+    frames = umem.frames // len(places)
+    each = len(sockets) // len(places)
     return [
         Binding(
             queue,
@@ -72,19 +74,19 @@ def bind(spec: ForwarderSpec, queues: tuple[int, ...], undo: contextlib.ExitStac
             tuple(sockets[place * each : (place + 1) * each]),
             retries,
         )
-        for place, queue in enumerate(queues)
+        for place, (_, queue) in enumerate(places)
     ]
 
 
 def _bind(
-    spec: ForwarderSpec, queues: tuple[int, ...], umem: Umem, undo: contextlib.ExitStack
+    places: list[tuple[ForwarderSpec, int]], umem: Umem, undo: contextlib.ExitStack
 ) -> tuple[list[XskSocket], int]:
     deadline = time.monotonic() + REBIND_SECONDS
     retries = 0
     while True:
         with contextlib.ExitStack() as attempt:
             try:
-                sockets = _bind_once(spec, queues, umem, attempt)
+                sockets = _bind_once(places, umem, attempt)
             except KernelError as error:
                 if error.errno != errno.EBUSY or time.monotonic() >= deadline:
                     raise
@@ -96,8 +98,9 @@ def _bind(
 
 
 def _bind_once(
-    spec: ForwarderSpec, queues: tuple[int, ...], umem: Umem, undo: contextlib.ExitStack
+    places: list[tuple[ForwarderSpec, int]], umem: Umem, undo: contextlib.ExitStack
 ) -> list[XskSocket]:
+    spec = places[0][0]  # the memory is the same for all
     # A UMEM is registered anew for each attempt: libxdp keeps a half-made first socket in it.
     registered = xsk.XskUmem(
         umem.address,
@@ -110,9 +113,9 @@ def _bind_once(
     )
     undo.callback(registered.close)
     sockets: list[XskSocket] = []
-    for queue in queues:
-        for interface in filter(None, (spec.interface, spec.out, spec.mirror)):
-            socket = XskSocket(spec, registered, interface, queue, shared=bool(sockets))
+    for part, queue in places:
+        for interface in filter(None, (part.interface, part.out, part.mirror)):
+            socket = XskSocket(part, registered, interface, queue, shared=bool(sockets))
             undo.callback(socket.close)
             sockets.append(socket)
     return sockets

@@ -125,6 +125,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _more_sources(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
+    add(
+        "--also-xskmap-fd",
+        dest="also_xskmap_fds",
+        type=lambda text: tuple(int(part) for part in text.split(",")),
+        default=(),
+        metavar="N[,N]",
+        help="the same for each of --also, in order",
+    )
     for binding, what in (("copy", "copy mode"), ("zero-copy", "zero-copy mode, or fail")):
         add(
             f"--{binding}",
@@ -196,6 +204,7 @@ def _descriptors(options: argparse.Namespace) -> Descriptors:
         options.report_fd,
         options.counters_fd,
         options.out_xskmap_fd,
+        options.also_xskmap_fds,
     )
 
 

@@ -26,6 +26,7 @@ _NOT_HERE = (
     "print-config",
     "xskmap-fd",
     "out-xskmap-fd",
+    "also-xskmap-fd",
     "ready-fd",
     "report-fd",
     "counters-fd",

@@ -53,7 +53,7 @@ def explained(error: KernelError, spec: ForwarderSpec) -> KernelError:
     """The refusal of a UMEM for want of locked memory with the figures; any other error as it is."""
     if error.errno != errno.ENOBUFS or error.operation != "register UMEM":
         return error
-    needed = len(spec.queues) * spec.frames * spec.frame_size
+    needed = len(spec.queues) * (1 + len(spec.also)) * spec.frames * spec.frame_size
     return KernelError(error.operation, error.object, errno.ENOBUFS, _hint(needed, "use fewer --frames"))
 
 

@@ -48,6 +48,7 @@ class Option(NamedTuple):
 GROUPS: dict[str, tuple[Option, ...]] = {
     "what to do": (
         Option("interface", "receive on this interface", "IF", short="-i"),
+        Option("also", "receive on these interfaces too, threads of their own", "IF[,IF]"),
         Option("queues", "its queues, a thread each (default 0)", "N[,N]", name="queue", short="-q"),
         Option("action", "one of those above (default drop)", "ACTION", choices=ACTIONS),
         Option("python", "the function; makes the action python", "MODULE:FUNCTION"),
@@ -77,6 +78,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "where packets come from": (
         Option("xskmap", "enter this pinned XSKMAP", "PIN"),
+        Option("also_xskmap", "the XSKMAPs of the programs on --also, in order", "PIN[,PIN]"),
         Option("out_xskmap", "for --both-ways: the XSKMAP of the program on --out", "PIN"),
         Option("binding", "how the socket gets packets (default auto: the best granted)", choices=BINDINGS),
     ),

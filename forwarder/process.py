@@ -46,6 +46,7 @@ class Descriptors:
         report: gets the final JSON line.
         counters: a memfd to keep the live counters in.
         out_xskmap: an XSKMAP for the sockets on the other interface, with both_ways.
+        also_xskmaps: those of the further interfaces, in their order.
     """
 
     xskmap: int | None = None
@@ -53,6 +54,7 @@ class Descriptors:
     report: int | None = None
     counters: int | None = None
     out_xskmap: int | None = None
+    also_xskmaps: tuple[int, ...] = ()
 
     def check(self) -> None:
         """Sees that the pipes can be written, before anything is built.
@@ -104,7 +106,8 @@ class Forwarder:
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             maps = open_xskmaps(spec, descriptors, on_error)
-            self.counters = Counters(len(spec.queues), descriptors.counters)
+            places = [(part, queue) for part in spec.each_interface() for queue in range(len(spec.queues))]
+            self.counters = Counters(len(places), descriptors.counters)
             on_error.callback(self.counters.close)
             self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC) if hasattr(os, "eventfd") else -1
             on_error.callback(self._close_stop_fd)
@@ -112,10 +115,10 @@ class Forwarder:
             host = on_error.enter_context(_tap(spec)) if spec.host_tap else None
             self._pcapng = on_error.enter_context(_pcapng(spec)) if spec.pcapng else None
             self.loops: list[BatchLoop] = []
-            for queue in range(len(spec.queues)):
-                block = on_error.enter_context(self.counters.block(queue))
+            for place, (part, queue) in enumerate(places):
+                block = on_error.enter_context(self.counters.block(place))
                 loop = BatchLoop(
-                    spec,
+                    part,
                     queue,
                     block,
                     function=function,
@@ -124,16 +127,16 @@ class Forwarder:
                     verdict=verdict,
                     context=context(spec.queues[queue]) if context else None,
                     stop_fd=self._stop_fd,
-                    binding=shared[queue] if shared else None,
+                    binding=shared[place] if shared else None,
                 )
                 self.loops.append(on_error.enter_context(loop))
             if spec.busy_poll and spec.defer_irqs:
-                interfaces = (spec.interface, spec.out) if spec.both_ways else (spec.interface,)
+                interfaces = (spec.interface, *spec.also, *((spec.out,) if spec.both_ways else ()))
                 on_error.enter_context(NapiDeferral(interfaces, spec.defer_irqs, spec.flush_timeout))
-            for side, xskmap in enumerate(maps):
-                if xskmap is not None:
-                    for loop in self.loops:
-                        loop.enter(xskmap, out=side == 1)
+            for loop in self.loops:
+                for side, out in ((loop.spec.interface, False), (loop.spec.out, True)):
+                    if side in maps:
+                        loop.enter(maps[side], out=out)
             self._undo.push(on_error.pop_all())
 
     def _close_stop_fd(self) -> None:
@@ -230,7 +233,12 @@ class Forwarder:
         return {
             "counters": self.counters.total(),
             "per_queue": [
-                {"queue": loop.queue, "counters": self.counters.queue(place), "frames": frames[place]}
+                {
+                    "interface": loop.spec.interface,
+                    "queue": loop.queue,
+                    "counters": self.counters.queue(place),
+                    "frames": frames[place],
+                }
                 for place, loop in enumerate(self.loops)
             ],
             "xdp_statistics": [entry for loop in self.loops for entry in loop.statistics()],

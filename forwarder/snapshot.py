@@ -40,6 +40,7 @@ def take(
         "action": spec.action,
         "queues": [
             {
+                "interface": loop.spec.interface,
                 "queue": loop.queue,
                 "counters": counters.queue(place),
                 "sockets": [
@@ -66,10 +67,10 @@ def interval(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
         after: a later one of the same forwarder.
     """
     seconds = max(after["monotonic_ns"] - before["monotonic_ns"], 1) / 1e9
-    earlier = {queue["queue"]: queue for queue in before["queues"]}
+    # The same places in both: an interface's queue may have the number of another's.
     queues = [
-        {**queue, "rates": rates([earlier.get(queue["queue"], queue)], [queue], seconds)}
-        for queue in after["queues"]
+        {**queue, "rates": rates([earlier], [queue], seconds)}
+        for earlier, queue in zip(before["queues"], after["queues"], strict=True)
     ]
     return {
         **after,

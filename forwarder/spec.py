@@ -31,6 +31,8 @@ class ForwarderSpec:
 
     Attributes:
         interface: device to receive on, in the process's network namespace.
+        also: further devices to receive on, with the same queues and action; they send back only.
+        also_xskmap: the pinned XSKMAPs of the programs on these, in their order; none to enter none.
         queues: its queues; each gets a thread, a socket and frames of its own.
         action: "drop", "echo", "forward", "respond", "host", "python" or "verdict".
         python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
@@ -93,6 +95,8 @@ class ForwarderSpec:
     """
 
     interface: str
+    also: tuple[str, ...] = ()
+    also_xskmap: tuple[str, ...] = ()
     queues: tuple[int, ...] = (0,)
     action: str = "drop"
     python: str = ""
@@ -169,10 +173,46 @@ class ForwarderSpec:
             raise InputError(f"--queue {_list(self.queues)}: name each queue once")
         if min(self.queues) < 0:
             raise InputError(f"--queue {min(self.queues)}: queues count from 0")
-        if self.cpus and len(self.cpus) != len(self.queues):
+        threads = len(self.queues) * (1 + len(self.also))
+        if self.cpus and len(self.cpus) != threads:
             raise InputError(
-                f"--cpu {_list(self.cpus)}: give one CPU for each of {len(self.queues)} queue(s), or none"
+                f"--cpu {_list(self.cpus)}: give one CPU for each of {threads} queue(s), or none"
             )
+        self._check_also()
+
+    def _check_also(self) -> None:
+        names = (self.interface, *self.also)
+        if "" in self.also or len(set(names)) != len(names):
+            raise InputError(f"--also {_list(self.also)}: name each further interface once")
+        alone = {
+            "--out": self.out,
+            "--mirror": self.mirror,
+            "--host-tap": self.host_tap,
+            "--pcapng": self.pcapng,
+        }
+        for option, value in alone.items():
+            if self.also and value:
+                raise InputError(
+                    f"{option} is for one interface: leave --also out, or start a forwarder for each"
+                )
+        if self.also_xskmap and len(self.also_xskmap) != len(self.also):
+            raise InputError(
+                f"--also-xskmap: give one map for each of {len(self.also)} interface(s) of --also"
+            )
+
+    def each_interface(self) -> tuple[ForwarderSpec, ...]:
+        """This spec, and the like for each device of `also`, as specs of one interface."""
+        n = len(self.queues)
+        return tuple(
+            dataclasses.replace(
+                self,
+                interface=interface,
+                also=(),
+                also_xskmap=(),
+                cpus=self.cpus[place * n : (place + 1) * n],
+            )
+            for place, interface in enumerate((self.interface, *self.also))
+        )
 
     def _check_action(self) -> None:
         if self.action not in ACTIONS:
@@ -283,6 +323,7 @@ class ForwarderSpec:
         *,
         xskmap_fd: int | None = None,
         out_xskmap_fd: int | None = None,
+        also_xskmap_fds: tuple[int, ...] = (),
         ready_fd: int | None = None,
         report_fd: int | None = None,
         counters_fd: int | None = None,
@@ -300,6 +341,7 @@ class ForwarderSpec:
         fds = {
             "--xskmap-fd": xskmap_fd,
             "--out-xskmap-fd": out_xskmap_fd,
+            "--also-xskmap-fd": _list(also_xskmap_fds) or None,
             "--ready-fd": ready_fd,
             "--report-fd": report_fd,
             "--counters-fd": counters_fd,

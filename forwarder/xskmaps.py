@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from .process import Descriptors
 
 
-def open_xskmaps(
-    spec: ForwarderSpec, descriptors: Descriptors, undo: contextlib.ExitStack
-) -> tuple[int | None, int | None]:
-    """The map of the interface's program and that of the other interface's; None for those not given.
+def open_xskmaps(spec: ForwarderSpec, descriptors: Descriptors, undo: contextlib.ExitStack) -> dict[str, int]:
+    """Interface → descriptor of the map that its sockets enter; only of those for which one is given.
 
     Args:
         spec: names the pins.
@@ -31,10 +29,24 @@ def open_xskmaps(
     """
     if descriptors.out_xskmap is not None and not spec.both_ways:
         raise InputError("--out-xskmap-fd needs --both-ways: without it nothing is received there")
-    return (
-        _open("--xskmap", spec.xskmap, descriptors.xskmap, spec.interface, spec.queues, undo),
-        _open("--out-xskmap", spec.out_xskmap, descriptors.out_xskmap, spec.out, spec.queues, undo),
-    )
+    if descriptors.also_xskmaps and len(descriptors.also_xskmaps) != len(spec.also):
+        raise InputError(f"--also-xskmap-fd: give one for each of {len(spec.also)} interface(s) of --also")
+    none = (None,) * len(spec.also)
+    given = [
+        ("--xskmap", spec.interface, spec.xskmap, descriptors.xskmap),
+        ("--out-xskmap", spec.out, spec.out_xskmap, descriptors.out_xskmap),
+        *(
+            ("--also-xskmap", interface, pin or "", fd)
+            for interface, pin, fd in zip(
+                spec.also, spec.also_xskmap or none, descriptors.also_xskmaps or none, strict=True
+            )
+        ),
+    ]
+    found = {
+        interface: _open(option, pin, fd, interface, spec.queues, undo)
+        for option, interface, pin, fd in given
+    }
+    return {interface: fd for interface, fd in found.items() if fd is not None}
 
 
 def _open(

@@ -576,6 +576,20 @@ static void case_drop_takes_the_long_way_where_a_descriptor_is_odd(void)
 	CHECK_EQUAL(audit().unseen, 1);
 }
 
+static void case_drop_never_gives_the_kernel_a_foreign_frame(void)
+{
+	short_way((struct frame_layout){0});
+	deliver(0, 3);
+	/* As sound as can be, but the first byte behind the UMEM. */
+	fake.ports[0].rx.descriptors[1].addr = FAKE_FRAMES * FAKE_FRAME_SIZE + FAKE_HEADROOM;
+	loop_step(&loop);
+	CHECK_EQUAL(COUNT(rx_invalid), 1);
+	CHECK_EQUAL(COUNT(dropped), 2);
+	loop_run(&loop, 0);
+	for (uint32_t i = fake.ports[0].fill.consumer; i != fake.ports[0].fill.producer; i++)
+		CHECK(fake.ports[0].fill.addresses[i % FAKE_RING] < FAKE_FRAMES * FAKE_FRAME_SIZE);
+}
+
 static void case_drop_wakes_a_kernel_that_waits_for_frames(void)
 {
 	short_way((struct frame_layout){0});
@@ -915,6 +929,7 @@ static const struct test_case cases[] = {
 	CASE(verdicts_on_chains_move_all_their_frames, 2),
 	CASE(drop_gives_frames_straight_back, 1),
 	CASE(drop_takes_the_long_way_where_a_descriptor_is_odd, 1),
+	CASE(drop_never_gives_the_kernel_a_foreign_frame, 1),
 	CASE(drop_wakes_a_kernel_that_waits_for_frames, 1),
 	CASE(unaligned_frames_of_any_size_are_echoed, 1),
 	CASE(frame_of_another_part_of_the_umem_is_foreign, 1),

@@ -81,7 +81,8 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
         "user": "nobody",
         "xskmap": "/pin",
     }
-    alone = {"interface", "keep_privileges"}  # the last forbids a user
+    # keep_privileges forbids a user, out forbids further interfaces
+    alone = {"interface", "keep_privileges", "also", "also_xskmap"}
     for field in dataclasses.fields(ForwarderSpec):
         if field.name not in changed and field.name not in alone:
             value: Any = field.default
@@ -97,6 +98,8 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
 
 def test_descriptors_ride_beside_the_spec() -> None:
     argv = ForwarderSpec("dut0").to_argv(xskmap_fd=3, ready_fd=4, report_fd=5, counters_fd=6, out_xskmap_fd=7)
+    also = ForwarderSpec("dut0", also=("a", "b"))
+    assert parse(also.to_argv(also_xskmap_fds=(8, 9))) == (also, Descriptors(also_xskmaps=(8, 9)))
     assert parse(argv)[1] == Descriptors(xskmap=3, ready=4, report=5, counters=6, out_xskmap=7)
 
 
@@ -127,6 +130,10 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"respond_ip": tuple(f"10.0.0.{n}" for n in range(9))}, "at most 8"),
         ({"binding": "magic"}, "choose one of auto"),
         ({"metadata": True}, "--metadata is for --python"),
+        ({"also": ("dut0",)}, "name each further interface once"),
+        ({"also": ("dut1",), "out": "dut2"}, "--out is for one interface"),
+        ({"also": ("dut1",), "also_xskmap": ("/a", "/b")}, "one map for each of 1"),
+        ({"also": ("dut1",), "cpus": (0,)}, "one CPU for each of 2"),
         ({"both_ways": True}, "--both-ways needs --out"),
         ({"out": "dut0"}, "it is the interface itself"),
         ({"out_xskmap": "/pin", "out": "dut1"}, "--out-xskmap needs --both-ways"),

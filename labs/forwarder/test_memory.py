@@ -153,6 +153,45 @@ class TestBothWays:
         assert (counters["rx_packets"], counters["tx_packets"]) == (200, 200)
 
 
+class TestSeveralInterfaces:
+    """Two interfaces that have nothing to do with each other in one process, a thread each, one UMEM."""
+
+    @pytest.fixture
+    def topology_spec(self) -> TopologySpec:
+        return CHAIN
+
+    def test_each_gets_its_own_back(
+        self,
+        topology: Topology,
+        run_id: str,
+        program: Program,
+        wire: Callable[[str, str], socket.socket],
+    ) -> None:
+        spec = ForwarderSpec(
+            "dut0", also=("dut1",), action="echo", shared_umem=True, check_owners=True, interval=0
+        )
+        with Program.load(ProgramSpec()) as other, topology["dut"].entered():
+            program.attach("dut0")
+            other.attach("dut1")
+            with ForwarderProcess(
+                spec,
+                namespace=topology["dut"],
+                run=run_id,
+                xskmap_fd=program.map_fd("xsks_map"),
+                also_xskmap_fds=(other.map_fd("xsks_map"),),
+            ) as forwarder:
+                gen, sink = wire("gen", "gen0"), wire("sink", "sink0")
+                for number in range(100):
+                    for peer in (gen, sink, sink):
+                        sent = datagram(64, number)
+                        peer.send(sent)
+                        assert peer.recv(4096)[42:] == sent[42:]
+                report = forwarder.stop()
+        check_books(report)
+        each = {one["interface"]: one["counters"]["tx_packets"] for one in report["per_queue"]}
+        assert each == {"dut0": 100, "dut1": 200}
+
+
 class TestAnyTime:
     """The library in this process: where the frames are while the loop runs."""
 

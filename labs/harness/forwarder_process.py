@@ -29,6 +29,7 @@ class ForwarderProcess(Process):
         run: the run's id.
         xskmap_fd: the map into which it puts its sockets, inherited; None to leave maps alone.
         out_xskmap_fd: likewise for those on its other interface, where it receives there too.
+        also_xskmap_fds: likewise for each of the spec's further interfaces.
         program: what to run in its place: any command that speaks the same protocol of ready and report pipe;
             None for ours, started the fast way.
         others: as for `Process`.
@@ -42,6 +43,7 @@ class ForwarderProcess(Process):
         run: str,
         xskmap_fd: int | None = None,
         out_xskmap_fd: int | None = None,
+        also_xskmap_fds: Sequence[int] = (),
         program: Sequence[str] | None = None,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
@@ -60,6 +62,9 @@ class ForwarderProcess(Process):
             if fd is not None:
                 argv += [option, str(fd)]
                 inherited.append(fd)
+        if also_xskmap_fds:
+            argv += ["--also-xskmap-fd", ",".join(map(str, also_xskmap_fds))]
+            inherited += also_xskmap_fds
         super().__init__(
             argv,
             run=run,
