@@ -153,6 +153,28 @@ static void case_host_verdict_without_host_is_not_matched(void)
 	check_sound();
 }
 
+static void case_host_gets_a_packet_of_several_frames_as_one(void)
+{
+	static uint8_t jumbo[5000], got[6000];
+	int ends[2];
+
+	for (uint32_t i = 0; i < sizeof(jumbo); i++)
+		jumbo[i] = (uint8_t)(i * 7);
+	open_host(ends, 1 << 20);
+	for (int round = 0; round < 50; round++) {
+		CHECK(fake_deliver_chain(0, jumbo, sizeof(jumbo), 1792));
+		deliver(0, 1);
+		loop_step(&loop);
+		CHECK_EQUAL(read(ends[1], got, sizeof(got)), sizeof(jumbo));
+		CHECK(!memcmp(got, jumbo, sizeof(jumbo)));
+		CHECK_EQUAL(read(ends[1], got, sizeof(got)), sizeof(datagram));
+	}
+	CHECK_EQUAL(COUNT(host_packets), 100);
+	check_sound();
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* The last port becomes the mirror. */
 static void open_mirror(bool marked)
 {
@@ -512,6 +534,7 @@ static const struct test_case cases[] = {
 	CASE(host_that_is_full_costs_counted_packets_and_no_frame, 1),
 	CASE(host_that_refuses_has_its_counter, 1),
 	CASE(host_verdict_without_host_is_not_matched, 1),
+	CASE(host_gets_a_packet_of_several_frames_as_one, 1),
 	CASE(mirror_sends_packets_as_they_came_whatever_becomes_of_them, 2),
 	CASE(mirror_is_never_the_other_port, 2),
 	CASE(forward_and_mirror_leave_by_two_ports, 3),
