@@ -4,6 +4,8 @@
 One flow of 60-byte frames. Receive and drop over one link (pair), forward between two (chain), each by
 interrupts and busy-polling; then two queues on two cores beside one on one. In each round all have their turn
 one after the other, so that a slow moment hits all of them; a ratio is the median of the rounds' ratios.
+Beside the built-in actions the same actions as users would write them: a verdict function compiled by numba,
+and array operations over a batch.
 
 The yardstick has its turn twice: by how much its second turn differs from its first is noise.
 """
@@ -16,7 +18,7 @@ import os
 import statistics
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from forwarder.spec import ForwarderSpec
@@ -30,6 +32,7 @@ from xdp.pyxdp.errors import InputError
 YARDSTICK, AGAIN = "minimal C loop", "minimal C loop, again"
 OURS = "forwarder"
 PYTHON_GOAL, SCALING_GOAL = 0.01, 1.7
+NUMBA_GOAL, NUMPY_GOAL = 0.9, 0.5  # of the built-in action
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,36 @@ _FORWARD = ForwarderSpec(
     set_src_mac="02:00:00:00:00:01",
     set_dst_mac="02:00:00:00:00:02",
 )
+NUMBA, NUMPY = "numba.cfunc", "NumPy, batches of 256"
+
+
+def _by_users(spec: ForwarderSpec, name: str) -> tuple[Entry, ...]:
+    """A built-in action as users would write it, beside the built-in one."""
+    functions = "labs.bench.user_actions"
+    plain = replace(spec, set_src_mac="", set_dst_mac="")
+    verdict = replace(plain, action="verdict", verdict=f"{functions}:{name}")
+    batch = replace(plain, action="python", python=f"{functions}:{name}_batch", batch=256)
+    return (
+        Entry(Contestant(NUMBA, verdict), OURS, NUMBA_GOAL),
+        Entry(Contestant(NUMPY, batch), OURS, NUMPY_GOAL),
+    )
+
+
 # A new contestant is one entry here; its goal may be a share of the yardstick's or of another one's rate.
 EVENTS = (
-    Event("receive and drop", False, False, (Entry(Contestant(OURS, _DROP), YARDSTICK, 1.0),)),
+    Event(
+        "receive and drop",
+        False,
+        False,
+        (Entry(Contestant(OURS, _DROP), YARDSTICK, 1.0), *_by_users(_DROP, "drop")),
+    ),
     Event("receive and drop, busy-polling", False, True, (Entry(Contestant(OURS, _DROP), YARDSTICK, 1.0),)),
-    Event("forward", True, False, (Entry(Contestant(OURS, _FORWARD), YARDSTICK, 1.0),)),
+    Event(
+        "forward",
+        True,
+        False,
+        (Entry(Contestant(OURS, _FORWARD), YARDSTICK, 1.0), *_by_users(_FORWARD, "forward")),
+    ),
     Event("forward, busy-polling", True, True, (Entry(Contestant(OURS, _FORWARD), YARDSTICK, 1.0),)),
 )
 
