@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from labs.conformance.mode import Mode
 
 if TYPE_CHECKING:
-    from labs.conformance.bench import Env
+    from labs.conformance.env import Env
     from labs.conformance.forwarding import Forwarding
 
 Outcome = Literal["pass", "fail", "skip"]

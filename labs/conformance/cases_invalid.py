@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labs.conformance.bench import Env
 from labs.conformance.case import case
+from labs.conformance.env import Env
 from labs.conformance.frames import SMALLEST, same
 from labs.conformance.memory import OFFSET_SHIFT, UmemSpec
 from labs.conformance.station import Descriptor, Station

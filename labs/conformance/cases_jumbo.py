@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import struct
 
-from labs.conformance.bench import METADATA_FRAGS, Env, data, tail
 from labs.conformance.case import case
+from labs.conformance.env import Env
+from labs.conformance.exchange import data
 from labs.conformance.frames import HEADER, JUMBO_MTU, same, sizes
 from labs.conformance.memory import UmemSpec
+from labs.conformance.programs import METADATA_FRAGS, tail
 
 JUMBO = JUMBO_MTU + HEADER
 XDP_HEADROOM = 256  # XDP_PACKET_HEADROOM, linux/bpf.h

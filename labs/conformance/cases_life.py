@@ -11,8 +11,10 @@ import socket
 import struct
 import sys
 
-from labs.conformance.bench import Bench, Env, data
+from labs.conformance.bench import Bench
 from labs.conformance.case import case
+from labs.conformance.env import Env
+from labs.conformance.exchange import data
 from labs.conformance.frames import same
 from labs.conformance.handover import Legacy, Will, tell
 from labs.conformance.memory import UmemSpec

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import struct
 
-from labs.conformance.bench import METADATA, REDIRECT, Env, data, tail
 from labs.conformance.case import case
+from labs.conformance.env import Env
+from labs.conformance.exchange import data
 from labs.conformance.frames import number_of, same
+from labs.conformance.programs import DROP_HALF, METADATA, REDIRECT, tail
 from labs.conformance.waiting import Deadline
-from xdp.program import ProgramSpec
 
 PAUSE_S = 0.0002  # between two frames of the sender
 TAIL_BYTES = 4
@@ -20,7 +21,7 @@ TAIL_SIZE = 100
 @case()
 def drop_half(env: Env) -> None:
     """Of frames that the program drops by turns the socket gets every other one, and counts nothing."""
-    env.use_fresh(ProgramSpec("conform_drop_half"))
+    env.use_fresh(DROP_HALF)
     station = env.station()
     frames = env.inbound(64)
     env.wire.tap.send(frames)

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from labs.conformance.bench import REDIRECT, Env, data
 from labs.conformance.case import case
+from labs.conformance.env import Env
+from labs.conformance.exchange import data
 from labs.conformance.frames import number_of, same
-from xdp.program import ProgramSpec
+from labs.conformance.programs import REDIRECT, SPLIT
 
 
 @case(varies=("need_wakeup",))
 def shared_one_queue(env: Env) -> None:
     """Two sockets on one queue and one UMEM share its fill and completion ring; each has its own packets."""
-    env.use_fresh(ProgramSpec("conform_split"))
+    env.use_fresh(SPLIT)
     first = env.station()
     second = env.sharing(first, slot=1)
     frames = env.inbound(64)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from labs.conformance.bench import Env, data
 from labs.conformance.case import SkipCase, case
+from labs.conformance.env import Env
+from labs.conformance.exchange import data
 from labs.conformance.frames import same
 from labs.conformance.memory import UmemSpec
 from labs.conformance.station import SocketSpec

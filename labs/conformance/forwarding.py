@@ -16,10 +16,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from labs.conformance.bench import REDIRECT, Bench
+from labs.conformance.bench import Bench
 from labs.conformance.case import SkipCase
 from labs.conformance.frames import same, udp_frame
 from labs.conformance.mode import Mode
+from labs.conformance.programs import REDIRECT
 from labs.conformance.tap import Tap
 from labs.conformance.waiting import Deadline
 from labs.harness.patience import patient

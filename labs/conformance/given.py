@@ -6,8 +6,11 @@ from __future__ import annotations
 import contextlib
 
 from forwarder import netdev
-from labs.conformance.bench import REDIRECT, Bench, Env, data
+from labs.conformance.bench import Bench
+from labs.conformance.env import Env
+from labs.conformance.exchange import data
 from labs.conformance.mode import Mode
+from labs.conformance.programs import REDIRECT
 from labs.conformance.site import Site, Wire, WireSpec
 from labs.conformance.waiting import Deadline
 from labs.harness.existing_ns import ExistingNs
@@ -15,7 +18,7 @@ from labs.harness.netns import NetNs
 from xdp.pyxdp import xdplink
 from xdp.pyxdp.errors import InputError
 
-LINK_S = 10.0  # a device may take its link down and up when it gets an XDP program
+REACH_S = 10.0
 RESEND_S = 0.2
 
 
@@ -31,7 +34,7 @@ def given_site(dev: str, peer: str, netns: str | None, peer_netns: str | None) -
             raise InputError("--dev and --peer are the same device: give the two ends of a wire")
         queues = _look_at(dut, dev)
         _look_at(other, peer)
-        wire = undo.enter_context(Wire(WireSpec(dev, peer, queues), dut, other))
+        wire = undo.enter_context(Wire(WireSpec(dev, peer, queues), dut, other, links_flap=True))
         return Site(False, (wire,), undo.pop_all())
 
 
@@ -61,7 +64,7 @@ def check_wire(bench: Bench, mode: Mode) -> None:
     with Env(bench, mode) as env:
         env.use(REDIRECT)
         frames = env.inbound(1)
-        deadline = Deadline(LINK_S)
+        deadline = Deadline(REACH_S)
         while True:
             wire.tap.send(frames)
             if wire.stack.receive(1, seconds=RESEND_S) == frames:

@@ -8,8 +8,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from labs.conformance.bench import Bench, Env
+from labs.conformance.bench import Bench
 from labs.conformance.case import Case, Outcome, Result, SkipCase
+from labs.conformance.env import Env
 from labs.conformance.forwarding import Forwarding
 from labs.conformance.mode import Mode
 from labs.harness.process import ProcessError
@@ -19,11 +20,25 @@ from xdp.pyxdp.errors import InputError, KernelError
 FAILURES = (KernelError, InputError, ProcessError, OSError, ValueError, LookupError)
 
 
+def why_not(bench: Bench, mode: Mode) -> str:
+    """Why the first DUT has not this mode, "" if it has; found by trying, once for zero-copy."""
+    if mode.kind != "zerocopy":
+        return ""
+    if bench.no_zero_copy is None:
+        try:
+            with Env(bench, Mode("zerocopy")) as env:
+                env.station()
+            bench.no_zero_copy = ""
+        except KernelError as error:
+            bench.no_zero_copy = f"{bench.site.wires[0].spec.dut} has no zero-copy: {error.strerror}"
+    return bench.no_zero_copy
+
+
 def run_case(bench: Bench, case: Case[Env], mode: Mode) -> Result:
     """Runs a case of sockets."""
 
     def run() -> str:
-        reason = bench.why_not(mode)
+        reason = why_not(bench, mode)
         if reason:
             raise SkipCase(reason)
         with Env(bench, mode) as env:
@@ -38,7 +53,7 @@ def run_forwarder_case(forwarding: Forwarding, case: Case[Forwarding]) -> Result
     """Runs a case of forwarders; after a failure the next one gets a new process."""
 
     def run() -> str:
-        reason = forwarding.bench.why_not(forwarding.mode)
+        reason = why_not(forwarding.bench, forwarding.mode)
         if reason:
             raise SkipCase(reason)
         forwarding.begin()

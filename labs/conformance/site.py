@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 from forwarder import netdev
 from labs.conformance.mode import Mode
 from labs.conformance.tap import Tap
+from labs.conformance.waiting import Deadline
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
 from labs.harness.topology import PAIR, NodeSpec, Topology, TopologySpec
 from labs.harness.veth_spec import EndSpec, VethSpec
-from xdp.attachment import Attachment
+from xdp.attachment import Attachment, attach
 from xdp.program import Program
 from xdp.pyxdp import xdplink
 from xdp.pyxdp.errors import KernelError
 
 QUEUES = 2
+LINK_S = 10.0  # a device may take its link down and up when it gets an XDP program
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,14 @@ class Wire:
     Args:
         spec: their names.
         dut_namespace, peer_namespace: where they live; which stay the caller's.
+        links_flap: wait for the links where a driver may take them down: after the first program, a new MTU.
     """
 
-    def __init__(self, spec: WireSpec, dut_namespace: NetNs, peer_namespace: NetNs) -> None:
+    def __init__(
+        self, spec: WireSpec, dut_namespace: NetNs, peer_namespace: NetNs, *, links_flap: bool = False
+    ) -> None:
         self.spec = spec
+        self._links_flap = links_flap
         self.dut, self.peer = dut_namespace, peer_namespace
         self._attachment: Attachment | None = None
         self._attached = ("", "")
@@ -68,7 +75,9 @@ class Wire:
         else:
             self.detach()
             with self.dut.entered():
-                self._attachment = program.attach(self.spec.dut, mode.xdp)
+                # Not Program.attach: the link is the wire's, and stays when this program is unloaded.
+                self._attachment = attach(program.fd, self.spec.dut, mode.xdp)
+            self._await_links()
         self._attached = (mode.xdp, program.name)
 
     def detach(self) -> None:
@@ -88,8 +97,21 @@ class Wire:
         with contextlib.ExitStack() as undo:
             for namespace, interface in ends:
                 before = _set_mtu(namespace, interface, size)
+                undo.callback(self._await_links)
                 undo.callback(_set_mtu, namespace, interface, before)
+            self._await_links()
             yield
+
+    def _await_links(self) -> None:
+        if not self._links_flap:
+            return
+        for namespace, interface in ((self.dut, self.spec.dut), (self.peer, self.spec.peer)):
+            deadline = Deadline(LINK_S)
+            while _state(namespace, interface) not in ("UP", "UNKNOWN"):
+                if deadline.over:
+                    hint = "is the cable in, and the other end up?"
+                    raise KernelError("wait for link", interface, errno.ETIMEDOUT, hint)
+                time.sleep(0.01)
 
     def close(self) -> None:
         """Detaches the program and closes the taps."""
@@ -111,6 +133,12 @@ def _set_mtu(namespace: NetNs, interface: str, size: int) -> int:
             with kernel_errors("set MTU", f"{size} on {interface}"):
                 route.link("set", index=index, mtu=size)
     return before
+
+
+def _state(namespace: NetNs, interface: str) -> str:
+    with contextlib.closing(namespace.netlink()) as route:
+        index = namespace.interface_index(interface)
+        return str(route.link("get", index=index)[0].get_attr("IFLA_OPERSTATE"))
 
 
 class Site:

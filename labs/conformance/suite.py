@@ -14,8 +14,8 @@ from labs.conformance import (
     cases_statistics,
     cases_traffic,
 )
-from labs.conformance.bench import Env
 from labs.conformance.case import Case, case, forwarder_case
+from labs.conformance.env import Env
 from labs.conformance.forwarding import Forwarding
 
 # To import a module of cases is what enters them; this is their order in the table.

@@ -127,7 +127,7 @@ def test_bad_input_is_one_line(
 def test_two_devices_that_do_not_hear_each_other_are_told(
     pair: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labs.conformance.given.LINK_S", 0.3)
+    monkeypatch.setattr("labs.conformance.given.REACH_S", 0.3)
     with Topology.build(PAIR) as other:
         elsewhere = {**pair, "--peer-netns": f"/proc/{os.getpid()}/fd/{other['gen'].fd}"}
         options = [text for option in elsewhere.items() for text in option]

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
-from labs.conformance import bench as bench_module
 from labs.conformance import cases_life, handover, station, waiting
-from labs.conformance.bench import FRAGS, REDIRECT, Bench, Env
+from labs.conformance import env as env_module
+from labs.conformance.bench import Bench, bind
+from labs.conformance.env import Env
 from labs.conformance.forwarding import OWN, Forwarding
 from labs.conformance.memory import Memory
 from labs.conformance.mode import Mode
+from labs.conformance.programs import FRAGS, REDIRECT
 from labs.conformance.rings import Producer
 from labs.conformance.runner import run_case, run_matrix
 from labs.conformance.site import Wire, twin_site
@@ -90,7 +92,7 @@ def poll_always(patch: Patch) -> None:
 def no_headroom(patch: Patch) -> None:
     original = station.register
     patch.setattr(
-        bench_module,
+        env_module,
         "register",
         lambda memory, spec: original(memory, dataclasses.replace(spec, headroom=0)),
     )
@@ -162,14 +164,14 @@ def twins_are_one(patch: Patch) -> None:
 
 
 def bind_is_refused_later(patch: Patch) -> None:
-    original, count = bench_module.bind, iter(range(1000))
+    original, count = bind, iter(range(1000))
 
-    def bind(*a: Any, **k: Any) -> Any:
+    def refuse(*a: Any, **k: Any) -> Any:
         if next(count) > 50:
             raise OSError("refused at last")
         return original(*a, **k)
 
-    patch.setattr(bench_module, "bind", bind)
+    patch.setattr(env_module, "bind", refuse)
 
 
 RECEIVING = (socket_sees_a_wrong_byte, socket_sees_two_change_places, socket_loses_one)
