@@ -52,7 +52,6 @@ class Wire:
         self._links_flap = links_flap
         self.dut, self.peer = dut_namespace, peer_namespace
         self._attachment: Attachment | None = None
-        self._attached = ("", "")
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             with self.dut.entered():
@@ -69,7 +68,7 @@ class Wire:
         Raises:
             KernelError: refused.
         """
-        if self._attachment is not None and self._attached[0] == mode.xdp:
+        if self._attachment is not None and self._attachment.asked == mode.xdp:
             assert self._attachment.link_fd is not None
             xdplink.link_update(self._attachment.link_fd, program.fd)
         else:
@@ -78,7 +77,6 @@ class Wire:
                 # Not Program.attach: the link is the wire's, and stays when this program is unloaded.
                 self._attachment = attach(program.fd, self.spec.dut, mode.xdp)
             self._await_links()
-        self._attached = (mode.xdp, program.name)
 
     def detach(self) -> None:
         """Takes the program off. Idempotent."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -17,7 +19,7 @@ from labs.conformance.mode import MODES
 from labs.conformance.suite import FORWARDER_CASES, SOCKET_CASES
 from labs.harness.cli import main
 from labs.harness.topology import PAIR, Topology
-from labs.pipeline.command import finished
+from labs.pipeline.command import comes_true, finished, started
 
 pytestmark = pytest.mark.system
 
@@ -144,3 +146,15 @@ def test_a_forwarder_that_never_comes_fails_and_says_why(conformance: Conformanc
     (result,) = data["results"]
     assert "ended (3) before socket in the XSKMAP" in result["reason"]
     assert "no such device" in result["reason"]
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    with started("conformance", "--case", "handover", "--case", "forward*", results=tmp_path) as command:
+        child = psutil.Process(command.process.pid)
+        # A second process runs: all that a run can leave is there.
+        assert comes_true(lambda: any(tmp_path.iterdir()) and bool(child.children()), 20)
+        command.process.send_signal(signal.SIGINT)
+        assert command.finish() == 130, command.err
+        assert "everything was removed" in command.err
+        assert command.leaves_nothing(5)
+    assert list(tmp_path.iterdir()) == []
