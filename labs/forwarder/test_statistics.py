@@ -264,3 +264,18 @@ def test_stats_finds_it_in_its_namespace_and_shows_its_table(
     assert capsys.readouterr().err == (
         f"xdplab: no forwarder with pid {forwarder.pid} answers: xdplab stats lists those that do\n"
     )
+
+
+@pytest.mark.system
+def test_watch_redraws_until_ctrl_c_and_leaves_the_last_table(
+    topology: Topology, forwarder: ForwarderProcess, wait_until: WaitUntil
+) -> None:
+    command = [sys.executable, "-c", "from labs.harness.cli import main; raise SystemExit(main())", "stats"]
+    command += ["--watch", "--over", "0.1", "--pid", str(forwarder.pid)]
+    with on_a_terminal(command, topology["gen"]) as (process, written):
+        wait_until(lambda: written().count(f"pid {forwarder.pid}: echo on dut0") >= 3, "a third table")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 0
+        restored = "\x1b[?1049l"
+        wait_until(lambda: "no errors" in written().partition(restored)[2], "the last table")
+    assert "Traceback" not in written()
