@@ -112,7 +112,8 @@ def _column(spec: VmSpec, folder: Path, program: str, labs: list[str], run: str)
     problem = ""
     if ending.outcome is not Outcome.ENDED:
         problem = f"{ending.why}\n{ending.console_end}"
-    return table.read(spec.kernel, kernel.release, place, problem)
+    name = kernels.series_of(kernel.release) if spec.kernel == kernels.NEWEST else spec.kernel
+    return table.read(name, kernel.release, place, problem)
 
 
 def _print(columns: list[table.Column]) -> None:

@@ -15,6 +15,9 @@ from .bpf import BpfObject
 from .errors import InputError, KernelError
 
 
+DISPATCHER = "xdp_dispatcher"  # lib/libxdp/xdp-dispatcher.c.in
+
+
 class Mode(enum.IntEnum):
     """enum xdp_attach_mode (xdp/libxdp.h)."""
 
@@ -106,10 +109,13 @@ def try_dispatcher(bpf: BpfObject, section: str, ifindex: int) -> None:
             result = libxdp().xdp_program__attach(handle, ifindex, Mode.GENERIC, 0)
         if result:
             raise KernelError("attach by libxdp", f"ifindex {ifindex}", result, log="\n".join(said))
-        refusals = [line for line in said if line.startswith("libxdp: ") and "dispatcher" in line]
-        if refusals:
+        # What it said is no witness: it warns of things that it then does without, and falls back in silence.
+        with kernel.prog_by_id(xdplink.query(ifindex).prog_id) as fd:
+            name = kernel.prog_info(fd).name
+        if name != DISPATCHER:
             xdplink.netlink_detach(ifindex, xdplink.FLAGS_GENERIC)  # by libxdp: see `DispatchedProgram.close`
-            raise InputError(refusals[0].removeprefix("libxdp: "))
+            refusals = [line.removeprefix("libxdp: ") for line in said if "dispatcher" in line.lower()]
+            raise InputError(refusals[0] if refusals else f"libxdp attached {name} by itself, without a word")
         libxdp().xdp_program__detach(handle, ifindex, Mode.GENERIC, 0)
     finally:
         libxdp().xdp_program__close(handle)
