@@ -29,6 +29,7 @@ BPF_TCX_INGRESS = 46  # enum bpf_attach_type, linux/bpf.h
 XDP_UMEM_REG = 4  # linux/if_xdp.h
 XDP_UMEM_TX_METADATA_LEN = 1 << 2
 FRAME = bytes(60)
+BPFFS = Path("/sys/fs/bpf")
 KPROBES = Path("/sys/bus/event_source/devices/kprobe/type")
 
 
@@ -176,7 +177,9 @@ def _in_private_namespace(call: Callable[[], None]) -> None:
             b"none", b"/", None, MS_REC | MS_PRIVATE, None
         ):
             raise KernelError("create namespaces", "for a try", ctypes.get_errno(), "run as root")
-        libc.mount(b"bpf", b"/sys/fs/bpf", b"bpf", 0, None)  # libxdp would mount one, on the host's
+        # libxdp would mount one on the host's, and makes its folder only once in the life of a process.
+        if libc.mount(b"bpf", str(BPFFS).encode(), b"bpf", 0, None) == 0:
+            (BPFFS / "xdp").mkdir(mode=0o700)
         call()
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

@@ -97,9 +97,9 @@ def test_xdpdump_sees_what_goes_in_and_what_was_decided(
 ) -> None:
     if shutil.which("xdpdump") is None:
         pytest.skip("xdpdump is not installed: it is in Debian's xdp-tools")
-    words = ["xdpdump", "-i", "dut0", "-p", "redirect_udp", "--rx-capture", "exit", "-x"]
+    words = ["stdbuf", "-oL", "xdpdump", "-i", "dut0", "-p", "redirect_udp", "--rx-capture", "exit", "-x"]
     with Process(words, run=dispatched.run, namespace=dispatched["dut"]) as dump:
-        dump.wait_for(lambda: "listening on" in dump.stdout + dump.stderr, 20, "word that it listens")
+        dump.wait_for(lambda: "listening on" in dump.stdout + dump.stderr, 5, "word that it listens")
         assert exchanged(dispatched).complete
         dump.wait_for(lambda: dump.stdout.count("[REDIRECT]") >= SENT, 10, "last packet")
     assert dump.stdout.count("[REDIRECT]") == SENT

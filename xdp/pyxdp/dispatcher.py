@@ -14,7 +14,6 @@ from ._native import libxdp
 from .bpf import BpfObject
 from .errors import InputError, KernelError
 
-
 DISPATCHER = "xdp_dispatcher"  # lib/libxdp/xdp-dispatcher.c.in
 
 

@@ -53,3 +53,9 @@ def test_a_driver_tells_what_it_offers_and_the_loopback_device_nothing() -> None
 def test_what_replaces_functions_of_the_kernel_stands_or_falls_together() -> None:
     found = {name: feature(name).available for name in ("ext", "fentry", "fexit")}
     assert len(set(found.values())) == 1, found
+
+
+@pytest.mark.lab
+def test_the_dispatcher_is_tried_anew_each_time() -> None:
+    # libxdp remembers where it made its folder, and each try has a bpffs of its own.
+    assert feature("dispatcher") == feature("dispatcher")
