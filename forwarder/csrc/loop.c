@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include "clock.h"
+#include "shortcut.h"
 #include "verdicts.h"
 
 #define POLL_MAX_MS	    100 /* a lost wakeup costs this, not for ever */
@@ -60,34 +61,23 @@ static uint32_t receive(struct loop *loop, struct port *port)
 	return port_receive(port, &loop->pool, &loop->batch_now, loop->batch, loop->counters);
 }
 
-/* Nobody looks at the packets: their frames need not leave the rings. */
-static bool only_drops(const struct loop *loop)
-{
-	return loop->action.kind == ACTION_DROP && !loop->decide && !loop->verdict.call &&
-	       !loop->capture && !loop->mirror.port && !loop->no_fill && !loop->no_receive;
-}
-
 int loop_step(struct loop *loop)
 {
-	bool discards = only_drops(loop);
 	uint32_t moved = 0;
 
 	for (uint32_t i = 0; i < loop->port_count; i++) {
 		struct port *port = &loop->ports[i];
-		uint32_t n = 0;
+		uint32_t n = shortcut_step(loop, i);
 
-		if (discards && port->receive) {
-			n = port_discard(port, &loop->pool, loop->batch, loop->counters);
-			moved += n;
-			if (n)
-				continue;
+		if (!n || loop->action.kind != ACTION_DROP) { /* else all frames are in the rings */
+			moved += port_reap(port, &loop->pool, counters_of(loop, port));
+			refill(loop, port, loop->batch);
 		}
-		moved += port_reap(port, &loop->pool, counters_of(loop, port));
-		refill(loop, port, loop->batch);
-		if (port->receive && !loop->no_receive)
+		if (!n && port->receive && !loop->no_receive) {
 			n = receive(loop, port);
-		if (n && verdicts_handle(loop, i))
-			return -1;
+			if (n && verdicts_handle(loop, i))
+				return -1;
+		}
 		moved += n;
 	}
 	publish(loop);

@@ -203,55 +203,6 @@ uint32_t port_receive(struct port *port, struct frame_pool *pool, struct batch *
 	return batch->n;
 }
 
-/* Copies `n` chunks from RX to fill ring; false, and nothing counts, where a descriptor is odd. */
-static bool recycle(struct port *port, const struct frame_pool *pool, uint32_t from, uint32_t to,
-		    uint32_t n, uint64_t *bytes)
-{
-	uint64_t within = pool->frame_size - 1, all = 0;
-	bool odd = false;
-
-	for (uint32_t i = 0; i < n; i++) {
-		const struct xdp_desc *packet = xsk_ring_cons__rx_desc(port->rx, from + i);
-
-		odd |= !frames_contain(pool, packet->addr) || packet->options & XDP_PKT_CONTD ||
-		       packet->len > pool->frame_size - (packet->addr & within);
-		all += packet->len;
-		*xsk_ring_prod__fill_addr(port->fill, to + i) = packet->addr & ~within;
-	}
-	*bytes = all;
-	return !odd;
-}
-
-uint32_t port_discard(struct port *port, const struct frame_pool *pool, uint32_t max,
-		      uint64_t *counters)
-{
-	uint32_t from, to = port->fill->cached_prod;
-	uint64_t bytes;
-
-	/* With owners every step is seen; unaligned chunks are no matter of a mask. */
-	if (pool->owners || pool->unaligned || port->cut)
-		return 0;
-	uint32_t n = xsk_ring_cons__peek(port->rx, max, &from);
-	if (!n)
-		return 0;
-	/* Reserved only when all is well: there is no producer cancel. */
-	if (xsk_prod_nb_free(port->fill, n) < n || !recycle(port, pool, from, to, n, &bytes)) {
-		xsk_ring_cons__cancel(port->rx, n);
-		return 0;
-	}
-	xsk_ring_prod__reserve(port->fill, n, &to);
-	xsk_ring_prod__submit(port->fill, n);
-	xsk_ring_cons__release(port->rx, n);
-	port_kick_fill(port, counters);
-	count(counters, COUNT_rx_packets, n);
-	count(counters, COUNT_rx_descriptors, n);
-	count(counters, COUNT_rx_bytes, bytes);
-	count(counters, COUNT_rx_batches, 1);
-	count(counters, COUNT_dropped, n);
-	count(counters, COUNT_fill_produced, n);
-	return n;
-}
-
 uint32_t port_reap(struct port *port, struct frame_pool *pool, uint64_t *counters)
 {
 	uint32_t index;

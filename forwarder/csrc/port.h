@@ -52,14 +52,6 @@ void port_busy_poll(struct port *port, uint64_t *counters);
 uint32_t port_receive(struct port *port, struct frame_pool *pool, struct batch *batch, uint32_t max,
 		      uint64_t *counters);
 
-/*
- * Takes at most `max` packets and gives their frames straight back to the fill ring: the short way
- * for packets that nobody looks at. Returns how many; 0 also where one of them is not of a single
- * sound frame, or the fill ring has no room: then port_receive() has them.
- */
-uint32_t port_discard(struct port *port, const struct frame_pool *pool, uint32_t max,
-		      uint64_t *counters);
-
 /* Takes completed frames back into the pool; returns how many. */
 uint32_t port_reap(struct port *port, struct frame_pool *pool, uint64_t *counters);
 

@@ -145,8 +145,9 @@ class Place:
         generator = Generator(topology, (self.generator_cpu,), frames)
         for thread in threads_of(running.pid):
             urgent(thread, 1)
+        first = came_out()
         with generator.sending():
-            until_it_flows(came_out)
+            until_it_flows(came_out, first)
             time.sleep(WARM_UP_S)  # a window of a measurement, nothing is waited for
             before, used, began = came_out(), _cpu_ns(running.pid), time.monotonic()
             time.sleep(WINDOW_S)
@@ -165,9 +166,9 @@ class Place:
         )
 
 
-def until_it_flows(came_out: Callable[[], int]) -> None:
-    """Waits for the first packet: a busy kernel takes its time to load the generator's program."""
-    began, first = time.monotonic(), came_out()
+def until_it_flows(came_out: Callable[[], int], first: int) -> None:
+    """Waits for the first packet beyond those that came out before: a busy machine takes its time."""
+    began = time.monotonic()
     while came_out() == first:
         if time.monotonic() > began + START_S:
             raise RuntimeError(f"no packet came out within {START_S} s")

@@ -61,8 +61,9 @@ def _window(running: ForwarderProcess, topology: Topology, cpus: Sequence[int]) 
     generator = Generator(topology, cpus, FLOOD_FRAMES)
     for thread in threads_of(running.pid):
         urgent(thread, 2)
+    first = received()
     with generator.sending():
-        until_it_flows(received)
+        until_it_flows(received, first)
         time.sleep(WARM_UP_S)  # a window of a measurement, nothing is waited for
         before, began = received(), time.monotonic()
         time.sleep(WINDOW_S)

@@ -13,6 +13,7 @@ The yardstick has its turn twice: by how much its second turn differs from its f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -31,6 +32,7 @@ from xdp.pyxdp.errors import InputError
 
 YARDSTICK, AGAIN = "minimal C loop", "minimal C loop, again"
 OURS = "forwarder"
+TRIES = 3
 PYTHON_GOAL, SCALING_GOAL = 0.01, 1.7
 NUMBA_GOAL, NUMPY_GOAL = 0.9, 0.5  # of the built-in action
 
@@ -126,8 +128,16 @@ def contest(event: Event, place: Place, rounds: int) -> Turns:
     turns: Turns = {taker.name: [] for taker in takers}
     for _ in range(rounds):
         for taker in takers:
-            turns[taker.name].append(place.live(taker))
+            turns[taker.name].append(_turn(taker, place))
     return turns
+
+
+def _turn(taker: Contestant, place: Place) -> Live:
+    """One turn; again where the machine stood still so long that there was nothing to see."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(RuntimeError):
+            return place.live(taker)
+    return place.live(taker)
 
 
 def ratios_of(event: Event, turns: Turns) -> list[Ratio]:
