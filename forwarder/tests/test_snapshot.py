@@ -34,6 +34,7 @@ def reading(seconds: float, *queues: dict[str, int], interface: str = "dut0") ->
         "action": "echo",
         "queues": [
             {
+                "interface": interface,
                 "queue": number,
                 "counters": {name: counts.get(name, 0) for name in _batch.COUNTERS},
                 "sockets": [
