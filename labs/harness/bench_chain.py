@@ -105,12 +105,33 @@ def searched(pipeline: Pipeline, cpu: int, out: TextIO, *, urgent: bool) -> Loss
     return found
 
 
+class Tenths:
+    """A line for each tenth that was sent, where there is no terminal."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+        self._told = 0
+
+    def __call__(self, sent: int) -> None:
+        """Tells how many were sent so far, if it is another tenth."""
+        tenth = sent * 10 // self._frames
+        if tenth > self._told:
+            self._told = tenth
+            print(f"  sent {sent:,}", file=sys.stderr, flush=True)
+
+
 def long_run(pipeline: Pipeline, plan: TrafficPlan, cpu: int, *, urgent: bool) -> tuple[Trial, bool]:
-    """Sends the plan, with progress on a terminal, and ends the forwarder: were its frames conserved?"""
-    progress = Progress(plan.limit) if sys.stderr.isatty() else None
+    """Sends the plan, with progress, and ends the forwarder: were its frames conserved?"""
+    bar = Progress(plan.limit) if sys.stderr.isatty() else None
+    progress = bar or Tenths(plan.frames)
+    print(
+        f"{plan.frames:,} frames at {plan.rate_pps:,.0f} pps: {plan.frames / (plan.rate_pps or 1):,.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
     trial = run_trial(pipeline, plan, cpu=cpu, urgent=urgent, progress=progress, silence_s=SILENCE_S)
-    if progress:
-        progress.clear()
+    if bar:
+        bar.clear()
     assert pipeline.forwarder is not None
     return trial, bool(pipeline.forwarder.stop()["frames"]["conserved"])
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 REACHED = 0.99  # of the asked rate: less is a sender at its end
+FAR = 0.9  # of the asked rate: so much less that no rate between needs to be tried
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def loss_free_rate(
             best = max(best, min(outcome.offered_pps, rate))
         if outcome.clean:
             low = rate
+        elif not outcome.lost and outcome.offered_pps < FAR * rate:
+            return LossFree(best, tuple(trials), sender_at_end=True)
         else:
             high, sender_at_end = rate, not outcome.lost
             low = max(low, min(best, high))
