@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from labs.harness.arguments import Parser, whole
 from labs.harness.chain import chain_datagram, chain_forwarder
+from labs.harness.cli import guarded
 from labs.harness.cli_send import Progress
 from labs.harness.loss_free import LossFree
 from labs.harness.pipeline import Pipeline, PipelineSpec
@@ -166,4 +167,4 @@ def as_json(found: LossFree | None, trial: Trial, conserved: bool) -> dict[str, 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

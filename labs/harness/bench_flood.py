@@ -13,6 +13,7 @@ import sys
 from labs.harness.arguments import Parser, whole
 from labs.harness.bench_chain import as_json, as_text, long_run, searched, standing
 from labs.harness.chain import chain_datagram
+from labs.harness.cli import guarded
 from labs.harness.traffic import TrafficPlan
 
 TIMES = 3
@@ -67,4 +68,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

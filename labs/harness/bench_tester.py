@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labs.harness.cli import guarded
 from labs.harness.ethtool import Ethtool
 from labs.harness.sink import Sink, SinkSpec
 from labs.harness.topology import PAIR, Topology
@@ -295,4 +296,4 @@ def _frame(size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from labs.harness.signals import Terminated, handled
@@ -80,9 +81,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = bool({"-v", "--verbose"} & set(arguments))
     arguments = [argument for argument in arguments if argument not in ("-v", "--verbose")]
+    return guarded(lambda: _dispatch(arguments), verbose=verbose)
+
+
+def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
+    """Runs what gives an exit code; what goes wrong, and a signal, is one line and its own exit code."""
     with handled():
         try:
-            code = _dispatch(arguments)
+            code = run()
             sys.stdout.flush()  # here, where a reader that went away is no surprise
             return code
         except (InputError, KernelError) as error:
