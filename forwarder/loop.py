@@ -40,8 +40,9 @@ class BatchLoop:
             shape (frames, frame_size): a packet starts at `frames[addr // frame_size, addr % frame_size]`.
             Both are views: what is written there is sent, and `addr` and `len` may change within the
             frame. `verdicts` has one number a packet: 0 drop, 1 back, 2 out of the other interface, 3 not
-            matched; None drops all. Keep no view beyond the call. With `spec.metadata` a third argument
-            is an array of `forwarder.metadata.RX_METADATA`, an entry a packet.
+            matched, 4 to the host's stack; or'ed to it 0x40 to be captured, 0x80 to be mirrored (names of all
+            these are in `forwarder.verdict`). None drops all. Keep no view beyond the call. With
+            `spec.metadata` a third argument is an array of `forwarder.metadata.RX_METADATA`, one a packet.
         host_fd: of the TAP that takes what goes to the host's stack; None for none.
         capture: where packets for a pcapng file are put (see `forwarder.pcapng`); None for none.
         verdict: for the action "verdict": what `forwarder.verdict.resolve` takes; None for the spec's.

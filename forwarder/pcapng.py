@@ -3,7 +3,7 @@
 
 The loops put finished blocks into rings (csrc/capture.c); a thread of its own writes them to the file. The
 loops never wait for the file: what finds no room in the ring is skipped, and counted. Times are those of the
-batch. The file is whole at any time, also after SIGKILL, up to the last tenth of a second.
+batch. Between two writes, which are a tenth of a second apart at most, the file ends with a whole block.
 """
 
 from __future__ import annotations

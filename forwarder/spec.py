@@ -227,6 +227,13 @@ class ForwarderSpec:
             raise InputError("--out-xskmap needs --both-ways: without it nothing is received there")
         if self.mirror and self.mirror in (self.interface, self.out):
             raise InputError(f"--mirror {self.mirror}: copies need an interface of their own")
+        if self.mirror and self.frames <= self.fill_size * (1 + self.both_ways):
+            raise InputError(
+                f"--mirror {self.mirror}: copies need frames beyond those that the fill rings hold: "
+                f"give more than {self.fill_size * (1 + self.both_ways)} --frames"
+            )
+        if self.host_tap and self.both_ways:
+            raise InputError("--host-tap stands for one interface, --both-ways receives on two: choose one")
         if self.mirror_marked and not (self.mirror and self.action in FUNCTIONS):
             raise InputError(
                 "--mirror-marked needs --mirror, and a function (--python, --verdict) that marks"

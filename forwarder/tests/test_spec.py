@@ -63,7 +63,7 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
         "binding": "copy",
         "cpus": (1,),
         "frame_size": 4096,
-        "host_tap": "tap0",
+        "frames": 1 << 14,
         "lock_memory": "all",
         "mirror": "dut2",
         "pcapng": "all.pcapng",
@@ -81,8 +81,8 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
         "user": "nobody",
         "xskmap": "/pin",
     }
-    # keep_privileges forbids a user, out forbids further interfaces
-    alone = {"interface", "keep_privileges", "also", "also_xskmap"}
+    # keep_privileges forbids a user, out forbids further interfaces, both_ways a TAP
+    alone = {"interface", "keep_privileges", "also", "also_xskmap", "host_tap"}
     for field in dataclasses.fields(ForwarderSpec):
         if field.name not in changed and field.name not in alone:
             value: Any = field.default
@@ -92,7 +92,7 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
     same = [name for name, value in dataclasses.asdict(spec).items() if value == defaults[name]]
     assert set(same) == alone | {name for name, value in FUNCTIONS[action].items() if not value}
     assert parse(spec.to_argv())[0] == spec
-    keeping = ForwarderSpec("dut0", keep_privileges=True)
+    keeping = ForwarderSpec("dut0", keep_privileges=True, host_tap="tap0")
     assert parse(keeping.to_argv())[0] == keeping
 
 
@@ -117,6 +117,9 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"action": "host"}, "needs --host-tap"),
         ({"pcapng_marked": True, "pcapng": "f"}, "needs --pcapng, and a function"),
         ({"pcapng": "f", "pcapng_snap": 0}, "choose 1 to 65535"),
+        ({"mirror": "dut1", "frames": 2048}, "give more than 2048 --frames"),
+        ({"mirror": "dut2", "out": "dut1", "both_ways": True}, "give more than 4096 --frames"),
+        ({"host_tap": "tap0", "out": "dut1", "both_ways": True}, "stands for one interface"),
         ({"mirror": "dut0"}, "an interface of their own"),
         ({"mirror": "dut1", "out": "dut1"}, "an interface of their own"),
         ({"mirror": "dut1", "mirror_marked": True}, "needs --mirror, and a function"),
