@@ -15,7 +15,7 @@ from .socket import XskSocket
 from .spec import ForwarderSpec
 from .umem import Umem
 
-REBIND_SECONDS = 0.5  # a queue whose socket was just closed is free only after an RCU grace period
+REBIND_SECONDS = 1.0  # a queue whose socket was just closed is free only after an RCU grace period
 REBIND_PAUSE = 0.005
 
 

@@ -33,6 +33,7 @@ from xdp.pyxdp.errors import InputError
 YARDSTICK, AGAIN = "minimal C loop", "minimal C loop, again"
 OURS = "forwarder"
 TRIES = 3
+NOISE_MAX = 0.03  # what is further away is no noise, and a machine that is louder no place to measure
 PYTHON_GOAL, SCALING_GOAL = 0.01, 1.7
 NUMBA_GOAL, NUMPY_GOAL = 0.9, 0.5  # of the built-in action
 
@@ -159,8 +160,8 @@ def ratios_of(event: Event, turns: Turns) -> list[Ratio]:
 
 
 def _noise(ratios: list[float]) -> float:
-    """The median distance of equals from each other."""
-    return statistics.median(abs(ratio - 1) for ratio in ratios)
+    """The largest distance of equals in a round, as far as a machine that is fit for measuring has it."""
+    return min(max(abs(ratio - 1) for ratio in ratios), NOISE_MAX)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,7 +25,7 @@ def turns(*rates: float, python_share: float = 0.0) -> list[Live]:
 
 
 def test_ratio_is_the_median_of_the_rounds_and_noise_that_of_equals() -> None:
-    of_all = {YARDSTICK: turns(100, 50, 80), OURS: turns(99, 60, 64), AGAIN: turns(102, 50, 88)}
+    of_all = {YARDSTICK: turns(100, 50, 80), OURS: turns(99, 60, 64), AGAIN: turns(102, 50, 80.8)}
     ratio, python = ratios_of(ALONE, of_all)
     assert (round(ratio.value, 6), round(ratio.noise, 6)) == (0.99, 0.02)
     assert ratio.reached  # not to be told from equal
@@ -35,8 +35,8 @@ def test_ratio_is_the_median_of_the_rounds_and_noise_that_of_equals() -> None:
 def test_slower_than_noise_explains_misses_the_goal() -> None:
     of_all = {
         YARDSTICK: turns(100, 100, 100),
-        OURS: turns(97, 97, 97, python_share=0.02),
-        AGAIN: turns(102, 99, 100),
+        OURS: turns(96, 96, 96, python_share=0.02),
+        AGAIN: turns(110, 99, 100),  # so loud a machine excuses nothing
     }
     assert [one.reached for one in ratios_of(ALONE, of_all)] == [False, False]
 
