@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from labs.harness.arguments import Parser, whole
@@ -23,6 +24,7 @@ from labs.harness.pipeline import Pipeline, PipelineSpec
 from labs.harness.requirements import why_not
 from labs.harness.topology import CHAIN
 from labs.harness.traffic import TrafficPlan
+from labs.harness.traffic.xdp_engine import realtime
 from labs.harness.trial import Trial, run_trial, search_loss_free
 from xdp.pyxdp.errors import InputError
 
@@ -51,12 +53,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--rate", type=whole(1, 10**8), metavar="PPS", help="default: half of the rate without loss")
     add("--check", action="store_true", help="exit code 1 if a frame did not come through")
     add(
-        "--urgent", action="store_true", help="the sender goes before all else on its CPU: for a busy machine"
+        "--urgent",
+        action="store_true",
+        help="sender and forwarder go before all else on their CPUs: for a busy machine",
     )
     add("--json", action="store_true", help="print JSON to stdout, all else to stderr")
     options = parser.parse_args(argv)
     out = sys.stderr if options.json else sys.stdout
-    with standing() as (pipeline, cpu):
+    with standing(urgent=options.urgent) as (pipeline, cpu):
         found = searched(pipeline, cpu, out, urgent=options.urgent) if options.rate is None else None
         rate = found.rate_pps / 2 if found is not None else options.rate
         plan = TrafficPlan(chain_datagram(), count=options.packets, rate_pps=rate, stamp=True)
@@ -70,20 +74,26 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def standing(batch: int = 64) -> Iterator[tuple[Pipeline, int]]:
+def standing(batch: int = 64, *, urgent: bool = False) -> Iterator[tuple[Pipeline, int]]:
     """The pipeline, its forwarder on the last CPU, and the first CPU for the sender.
 
     Args:
         batch: packets that the forwarder moves at once.
+        urgent: the forwarder goes before all ordinary threads of its CPU.
 
     Raises:
         InputError: this machine cannot run labs.
+        KernelError: it may not be urgent (EPERM: CAP_SYS_NICE is missing).
     """
     if why_not():
         raise InputError(why_not())
     cpus = sorted(os.sched_getaffinity(0))
     forwarder = chain_forwarder(cpus=(cpus[-1],), interval=0, batch=batch, **RINGS)
     with Pipeline.build(PipelineSpec(topology=CHAIN, forwarder=forwarder)) as pipeline:
+        assert pipeline.forwarder is not None
+        if urgent:
+            for task in Path(f"/proc/{pipeline.forwarder.pid}/task").iterdir():
+                realtime(int(task.name))
         yield pipeline, cpus[0]
 
 

@@ -42,12 +42,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     add("--check", action="store_true", help="exit code 1 also if the flood was not as it should be")
     add(
-        "--urgent", action="store_true", help="the sender goes before all else on its CPU: for a busy machine"
+        "--urgent",
+        action="store_true",
+        help="sender and forwarder go before all else on their CPUs: for a busy machine",
     )
     add("--json", action="store_true", help="print JSON to stdout, all else to stderr")
     options = parser.parse_args(argv)
     out = sys.stderr if options.json else sys.stdout
-    with standing(options.batch) as (pipeline, cpu):
+    with standing(options.batch, urgent=options.urgent) as (pipeline, cpu):
         found = searched(pipeline, cpu, out, urgent=options.urgent)
         rate = found.rate_pps * TIMES
         plan = TrafficPlan(chain_datagram(), count=round(rate * options.seconds), rate_pps=rate, stamp=True)

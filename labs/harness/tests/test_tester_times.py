@@ -89,7 +89,7 @@ def test_as_fast_as_it_goes_for_a_time_is_ended_at_that_time(pair: Topology) -> 
     plan = TrafficPlan(PACKET, duration_s=0.2, stamp=True)
     sent, report = checked(pair, plan)
     assert sent.ended == "duration"
-    assert 0.19e9 < sent.duration_ns < 2e9
+    assert 0 < sent.duration_ns < 0.2e9  # to the last frame: a busy machine may have stopped it before
     assert sent.sent > 1_000  # some hundred thousand, if nothing else runs
     assert report.total.received + report.lost_frames == sent.sent
 

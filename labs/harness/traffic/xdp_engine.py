@@ -31,8 +31,8 @@ from .sizes import MIN_BYTES
 
 FULL_BATCH = 64  # as fast as it goes: a veth's ring takes 256
 FULL_TIME_EVERY = 16  # as many as leave in one bulk (DEV_MAP_BULK_SIZE, kernel/bpf/devmap.c)
-# Above these rates so many frames leave together: a batch by itself costs as much as some frames.
-PACED_BATCHES = ((800_000, FULL_BATCH), (600_000, FULL_BATCH // 4))
+# Above these rates so many frames go together: waiting for each, and each batch, cost as much as some frames.
+PACED_BURSTS = ((800_000, FULL_BATCH), (600_000, FULL_BATCH // 4))
 MAX_BATCH = 256  # TEST_XDP_MAX_BATCH, net/bpf/test_run.c
 MAX_REPEAT = 2**31 - 1
 SPIN_NS = 100_000  # as in tester_send.bpf.c: the longest wait in one call of the program
@@ -73,29 +73,37 @@ def send_xdp(
         return sender.run(progress, stop)
 
 
-def realtime() -> None:
-    """Puts the calling thread before all ordinary ones of its CPU (SCHED_FIFO).
+def realtime(thread: int = 0) -> None:
+    """Puts a thread, by default the calling one, before all ordinary ones of its CPU (SCHED_FIFO).
 
     Raises:
         KernelError: not allowed.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
     except OSError as error:
         hint = "needs CAP_SYS_NICE; go without real-time scheduling"
-        raise KernelError("set real-time scheduling", "this thread", error.errno or 0, hint) from error
+        raise KernelError(
+            "set real-time scheduling",
+            f"thread {thread}" if thread else "this thread",
+            error.errno or 0,
+            hint,
+        ) from error
+
+
+def burst_size(plan: TrafficPlan) -> int:
+    """Frames that go together when paced: at great rates more than the plan asks for."""
+    for rate, frames in PACED_BURSTS:
+        if plan.rate_pps is not None and plan.rate_pps > rate:
+            return max(plan.burst, frames)
+    return plan.burst
 
 
 def batch_size(plan: TrafficPlan) -> int:
     """Frames that leave together, a power of 2: one where the rate lets each have its own time."""
     if plan.rate_pps is None and plan.rate_bps is None:
         return FULL_BATCH
-    wanted = plan.burst
-    for rate, frames in PACED_BATCHES:
-        if plan.rate_pps is not None and plan.rate_pps > rate:
-            wanted = max(wanted, frames)
-            break
-    return min(MAX_BATCH, 1 << (wanted - 1).bit_length())
+    return min(MAX_BATCH, 1 << (burst_size(plan) - 1).bit_length())
 
 
 class _Sender:
@@ -145,7 +153,7 @@ class _Sender:
                 "frame_count": plan.limit or 0,
                 "duration_ns": int((plan.duration_s or 0) * 1e9),
                 "first_sequence": plan.first,
-                "burst": plan.burst,
+                "burst": burst_size(plan),
                 "batch": self._batch,
                 "clock_every": plan.time_every or FULL_TIME_EVERY,
                 "magic": plan.magic,
@@ -256,7 +264,7 @@ class _Sender:
         longest_gap = max(self._forge.gap_ns(len(blank.frame)) for blank in self._forge.blanks)
         if not longest_gap:
             return min(MAX_REPEAT, left)
-        waits = 2 + int(longest_gap * max(1, self._plan.burst) / SPIN_NS)
+        waits = 2 + int(longest_gap * burst_size(self._plan) / SPIN_NS)
         return min(MAX_REPEAT, left * waits * self._batch)
 
     def __enter__(self) -> _Sender:
@@ -280,7 +288,7 @@ def _report(plan: TrafficPlan, state: SendState, interrupted: bool, taken: int |
         ended="" if interrupted else ENDINGS.get(done, ""),
         refused=max(0, state.sent - taken) if taken is not None else None,
         late_ns=state.late_ns,
-        burst=plan.burst,
+        burst=burst_size(plan),
     )
 
 
