@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forwarder.batch import Batch
-from forwarder.verdict import BACK, DROP, MIRROR
+from forwarder.verdict import BACK, DROP, HOST, MIRROR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+OTHER_PORT = 4343
 NUMBER_AT = 49  # Ethernet, IPv4, UDP, "XDPL", three bytes of the number
 
 
@@ -22,3 +23,11 @@ def mirror_each_fourth(packets: NDArray[np.void], frames: NDArray[np.uint8]) -> 
     number = batch.get(NUMBER_AT, 1)
     batch.swap_macs()
     return (np.where(number & 1, BACK, DROP) | np.where(number % 4 == 0, MIRROR, 0)).astype(np.uint8)
+
+
+def odd_to_host(packets: NDArray[np.void], frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Gives the odd ones to the host's stack, to another of its ports; drops the others."""
+    batch = Batch(packets, frames)
+    odd = batch.get(NUMBER_AT, 1) & 1 == 1
+    batch.ipv4().rewrite(destination_port=OTHER_PORT, where=odd)
+    return np.where(odd, HOST, DROP).astype(np.uint8)

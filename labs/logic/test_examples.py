@@ -58,6 +58,7 @@ class TestAllowList:
         return "allow_list"
 
     @pytest.mark.loses("forwarder/dropped", PACKETS * 13 // 16)
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
     def test_only_what_is_on_the_list_arrives(
         self,
         forwarder: ForwarderProcess,
@@ -88,6 +89,7 @@ class TestBalancer:
     def example(self) -> str:
         return "balancer"
 
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
     def test_each_backend_gets_its_flows_in_order_and_unharmed(
         self,
         forwarder: ForwarderProcess,

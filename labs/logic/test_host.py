@@ -19,13 +19,17 @@ from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, NodeSpec, Topology, TopologySpec
 from labs.harness.traffic import TrafficReport
 from labs.logic.conftest import PACKETS, plan
+from labs.logic.functions import OTHER_PORT
 from xdp.program import Program
 from xdp.pyxdp.errors import InputError
 
 pytestmark = pytest.mark.lab
 TAP = "host0"
 ALL = 10_000
-HOST_SPEC = ForwarderSpec("dut0", action="host", host_tap=TAP, check_owners=True)
+# Rings for all that is sent: on a busy machine a forwarder may stand still for long.
+HOST_SPEC = ForwarderSpec(
+    "dut0", action="host", host_tap=TAP, check_owners=True, frames=1 << 15, rx_size=1 << 14, fill_size=1 << 14
+)
 
 
 @pytest.fixture
@@ -38,6 +42,7 @@ def forwarder_spec() -> ForwarderSpec:
     return HOST_SPEC
 
 
+@pytest.mark.usefixtures("pipeline")  # its account is checked at the end
 def test_all_of_ten_thousand_reach_a_normal_socket_in_order(
     topology: Topology,
     forwarder: ForwarderProcess,
@@ -81,6 +86,7 @@ def test_what_the_socket_answers_goes_out_of_the_interface(
 
 
 @pytest.mark.loses("forwarder/host_refused", PACKETS)
+@pytest.mark.usefixtures("pipeline")  # its account is checked at the end
 def test_tap_that_is_down_is_counted_and_costs_no_frame(
     topology: Topology, forwarder: ForwarderProcess, traffic: Callable[..., TrafficReport]
 ) -> None:
@@ -89,6 +95,33 @@ def test_tap_that_is_down_is_counted_and_costs_no_frame(
     traffic(plan([datagram()]))
     forwarder.wait_for(lambda: forwarder.counters()["host_refused"] == PACKETS, 5, "all refused")
     assert forwarder.counters()["host_packets"] == 0
+
+
+class TestVerdict:
+    """A function chooses, packet by packet, and may rewrite what the stack gets."""
+
+    @pytest.fixture
+    def forwarder_spec(self) -> ForwarderSpec:
+        return ForwarderSpec(
+            "dut0",
+            action="python",
+            python="labs.logic.functions:odd_to_host",
+            host_tap=TAP,
+            check_owners=True,
+        )
+
+    @pytest.mark.loses("forwarder/dropped", PACKETS // 2)
+    @pytest.mark.loses("forwarder/host", PACKETS // 2)
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
+    def test_chosen_packets_reach_the_port_that_the_function_wrote(
+        self, traffic: Callable[..., TrafficReport], receiver: Callable[..., Receiver]
+    ) -> None:
+        first, other = receiver("dut", PORT), receiver("dut", OTHER_PORT)
+        traffic_plan = plan([datagram()])
+        traffic(traffic_plan)
+        received = other.drain(range(1, PACKETS, 2), payload=traffic_plan.payload)
+        assert received.complete, received
+        assert first.drain(0).count == 0
 
 
 class TestTwoQueues:
@@ -102,6 +135,7 @@ class TestTwoQueues:
     def forwarder_spec(self) -> ForwarderSpec:
         return ForwarderSpec("dut0", queues=(0, 1), action="host", host_tap=TAP, check_owners=True)
 
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
     def test_packets_of_both_reach_the_socket(
         self,
         forwarder: ForwarderProcess,

@@ -53,6 +53,7 @@ class TestAll:
     def forwarder_spec(self, path: Path) -> ForwarderSpec:
         return ForwarderSpec("dut0", action="echo", pcapng=str(path), check_owners=True)
 
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
     def test_file_holds_each_packet_as_it_was_received(
         self,
         path: Path,
@@ -92,6 +93,7 @@ class TestAll:
         assert counters["captured"] + counters["capture_skipped"] == counters["rx_packets"]
         assert path.stat().st_size == 92 * counters["captured"] + head_bytes(path)
 
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
     def test_file_that_takes_no_more_ends_the_capture_and_not_the_forwarder(
         self,
         path: Path,
@@ -150,6 +152,7 @@ class TestSampler:
             **functions[form],  # type: ignore[arg-type]  # strings all
         )
 
+    @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
     def test_one_of_a_hundred_is_kept_and_all_go_on(
         self,
         path: Path,

@@ -100,6 +100,7 @@ def test_forwarder_gives_each_queue_a_context_of_its_own(topology: Topology) -> 
 
 @pytest.mark.loses("forwarder/not_matched", PACKETS // 10)
 @pytest.mark.loses("forwarder/dropped", PACKETS // 2)
+@pytest.mark.usefixtures("pipeline")  # its account is checked at the end
 def test_shared_object_decides_each_packet_and_remembers(
     forwarder: ForwarderProcess,
     traffic: Callable[..., TrafficReport],
