@@ -27,6 +27,7 @@ from xdp.pyxdp import xsk
 
 BUDGET = 32  # TX_BATCH_SIZE, net/xdp/xsk.c: descriptors that one copy-mode sendto() sends
 REBINDS = 100
+KEPT = 100  # packets that the first process takes
 WAITING = 20  # packets that wait in the RX ring when the socket is handed over
 SMALL = UmemSpec(frames=16, fill_size=16, completion_size=16)
 
@@ -107,9 +108,10 @@ def handover(env: Env) -> str:
         heir.wait_for(lambda: bool(select.select([ours], [], [], 0)[0]), patient(10), "heir")
         ours.recv(1)
         station = env.station(umem, spec)
-        with env.sending(frames, 0.0005):
-            kept = data(station.receive(100))
-            env.until(lambda: station.rx.level >= WAITING, "packets to wait in the ring")
+        with env.sending(frames) as credit:
+            credit.taken(len(frames))  # they all fit into the ring
+            env.until(lambda: station.rx.level >= KEPT + WAITING, "packets to wait in the ring")
+            kept = data(station.consume(KEPT))
             will = Will(umem, spec, env.mode, frames[len(kept) :], answer, station.memory.given)
             waiting = tell(ours, will, station)
             env.forget(station)

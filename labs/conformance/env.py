@@ -70,6 +70,7 @@ class Env(Exchange):
         station = self._bind(registered, memory, spec, wire or self.wire, queue)
         self._umems[station] = registered
         station.give(min(umem.frames // 2, umem.fill_size) if fill is None else fill)
+        station.await_taken()
         self.enter(station, queue, wire)
         return station
 
@@ -137,6 +138,7 @@ class Env(Exchange):
             self._umems[first], first.memory, first.spec, wire or self.wire, queue, new_rings=not same
         )
         station.give(fill)
+        station.await_taken()
         self.enter(station, slot, wire)
         return station
 

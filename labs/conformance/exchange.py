@@ -14,6 +14,7 @@ from labs.conformance.site import Wire
 from labs.conformance.station import Packet, Station
 from labs.conformance.waiting import Deadline
 
+PAUSE_S = 0.0002  # between two frames that are sent meanwhile
 WINDOW = 64  # frames on their way at once: fewer than any ring or device queue in between holds
 
 
@@ -55,6 +56,7 @@ class Exchange:
         passed: list[bytes] = []
 
         def came() -> bool:
+            to.wake_reception()
             packets.extend(to.receive(0))
             passed.extend(self.wire.stack.receive(0))
             return len(packets) + len(passed) >= len(frames)
@@ -97,16 +99,46 @@ class Exchange:
             timer.join()
 
     @contextlib.contextmanager
-    def sending(self, frames: Sequence[bytes], pause_s: float) -> Iterator[None]:
-        """The peer sends these meanwhile, from another thread."""
+    def sending(self, frames: Sequence[bytes]) -> Iterator[Credit]:
+        """The peer sends these meanwhile, from another thread, as far as others are told to be taken."""
+        credit = Credit()
 
         def send() -> None:
             for one in frames:
+                if not credit.wait():
+                    return
                 self.wire.tap.send([one])
-                time.sleep(pause_s)
+                time.sleep(PAUSE_S)
 
         with self.later(0, send):
-            yield
+            try:
+                yield credit
+            finally:
+                credit.close()
+
+
+class Credit:
+    """How many more frames may be on their way: never more than `WINDOW`, however slow the case is."""
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(WINDOW)
+        self._closed = threading.Event()
+
+    def taken(self, count: int) -> None:
+        """So many have come."""
+        if count:
+            self._free.release(count)
+
+    def wait(self) -> bool:
+        """Waits until another may go; False if none shall go any more."""
+        while not self._free.acquire(timeout=0.01):
+            if self._closed.is_set():
+                return False
+        return True
+
+    def close(self) -> None:
+        """What may go by now still goes, nothing else."""
+        self._closed.set()
 
 
 def numbered(count: int, size: int | list[int], first: int, *, to: bytes, source: bytes) -> list[bytes]:

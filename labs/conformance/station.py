@@ -24,6 +24,7 @@ from xdp.pyxdp._native import Ring
 
 BUSY_USECS = 20
 BUSY_BUDGET = 64
+TAKEN_S = 1.0
 STEP_MS = 5  # how long one poll() waits before the rings are looked at again
 # A copy-mode send is refused so for a while only: the completion ring is full, or the device's queue.
 TEMPORARY = (errno.EAGAIN, errno.EBUSY, errno.ENOBUFS)
@@ -110,8 +111,23 @@ class Station:
     # Receiving
 
     def give(self, count: int) -> None:
-        """Gives the kernel frames for reception."""
+        """Gives the kernel frames for reception, and wakes it where it waits for them."""
         self.fill.produce(self.memory.give(count))
+        if self.fill.needs_wakeup:
+            self.wake_reception()
+
+    def await_taken(self) -> None:
+        """Waits until a zero-copy device has taken frames of the first that it was given.
+
+        Before that it has nowhere to put packets: they are lost, or kept by what is in front of it. (QEMU's
+        hub delivers the first one that it kept after the next one that comes.)
+        """
+        deadline = Deadline(TAKEN_S)
+        while self.mode.kind == "zerocopy" and self.fill.level and not self.fill.consumer:
+            self.wake_reception()
+            if deadline.over:
+                return  # what comes now shows whether the device works all the same
+            self.poll(0, 1)
 
     def give_back(self) -> None:
         """Gives it all that are free and fit."""
