@@ -6,11 +6,12 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
+from forwarder.binding import bind
 from forwarder.loop import BatchLoop
 from forwarder.spec import ForwarderSpec
 from forwarder.stats import Counters
@@ -110,12 +111,22 @@ class TestSharedUmem:
     ) -> None:
         gen, sink = wire("gen", "gen0"), wire("sink", "sink0")
         for number in range(200):
-            gen.send(datagram(100, number))
-            assert sink.recv(4096)[42:] == datagram(100, number)[42:]
+            sent = bytearray(datagram(100, number))
+            sent[34:36] = (5000 + number).to_bytes(2, "big")  # a flow each: they spread over both queues
+            gen.send(sent)
+            assert sink.recv(4096) == sent
         assert [entry["shared_umem"] for entry in forwarder.sockets] == [True] * 4
         report = forwarder.stop()
         assert check_books(report)["tx_packets"] == 200
         assert [entry["frames"]["frames"] for entry in report["per_queue"]] == [4096, 4096]
+        assert all(entry["counters"]["tx_packets"] for entry in report["per_queue"])
+
+    def test_no_frame_is_in_two_parts(self, topology: Topology, forwarder_spec: ForwarderSpec) -> None:
+        with topology["dut"].entered(), ExitStack() as undo:
+            first, second = bind(forwarder_spec, (0, 1), undo)
+            assert first.umem is second.umem
+            assert first.first + first.frames * 2048 <= second.first
+            assert second.first + second.frames * 2048 <= len(second.umem)
 
 
 class TestBothWays:
