@@ -15,7 +15,7 @@ from labs.harness.traffic.forge import Forge
 from labs.harness.traffic.sizes import IMIX, RFC2544, sizes
 from labs.harness.traffic.stamp import STAMP_BYTES, TIME_MASK, pack, payload_digest, read
 from labs.harness.traffic.units import number, rate
-from labs.harness.traffic.xdp_engine import batch_size
+from labs.harness.traffic.xdp_engine import batch_size, burst_size
 from xdp.pyxdp.errors import InputError
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -230,6 +230,13 @@ def test_frames_that_go_together_leave_in_one_batch() -> None:
     assert batch(rate_pps=1000, burst=1000) == 256
     assert batch(rate_pps=700_000) == 16
     assert batch(rate_pps=2e6) == 64
+
+
+@pytest.mark.parametrize(
+    ("rate", "asked", "together"), [(500e3, 1, 1), (700e3, 1, 16), (2e6, 1, 64), (2e6, 100, 100)]
+)
+def test_great_rates_are_carried_by_bursts(rate: float, asked: int, together: int) -> None:
+    assert burst_size(TrafficPlan(PACKET, rate_pps=rate, burst=asked)) == together
 
 
 def test_the_stamp_fits_the_shortest_frame_and_time_wraps() -> None:
