@@ -15,9 +15,8 @@ from labs.harness.receiver import Receiver
 from labs.harness.traffic import TrafficReport
 from labs.logic.conftest import PACKETS, plan, to_sink
 
-pytestmark = pytest.mark.lab
-# numba is imported and compiles for a second before the forwarder is ready
-FORMS = ["numpy", pytest.param("numba", marks=pytest.mark.system)]
+# numba is imported and compiles for a second before the forwarder is ready: not for the quick labs
+FORMS = [pytest.param("numpy", marks=pytest.mark.lab), pytest.param("numba", marks=pytest.mark.system)]
 
 
 @pytest.fixture

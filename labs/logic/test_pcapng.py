@@ -25,8 +25,7 @@ from labs.harness.topology import PAIR, Topology, TopologySpec
 from labs.harness.traffic import Traffic, TrafficReport
 from labs.harness.traffic.pcapng import PcapNg
 from labs.logic.conftest import PACKETS, plan, to_sink
-
-pytestmark = pytest.mark.lab
+from labs.logic.test_examples import FORMS
 
 
 @pytest.fixture
@@ -42,6 +41,7 @@ def read(path: Path) -> list[bytes]:
     return strict
 
 
+@pytest.mark.lab
 class TestAll:
     """Every packet, as it was received, though it is rewritten and sent back."""
 
@@ -122,13 +122,14 @@ def head_bytes(path: Path) -> int:
     return at
 
 
+@pytest.mark.lab
 def test_file_that_takes_nothing_is_refused_at_start(topology: Topology, run_id: str) -> None:
     spec = ForwarderSpec("dut0", action="drop", pcapng="/dev/full")
     with pytest.raises(ProcessError, match="--pcapng /dev/full: No space left on device"):
         ForwarderProcess(spec, namespace=topology["dut"], run=run_id)
 
 
-@pytest.mark.parametrize("form", ["numpy", pytest.param("numba", marks=pytest.mark.system)])
+@pytest.mark.parametrize("form", FORMS)
 class TestSampler:
     """The example: all packets go on, one of a hundred is kept, and no more than its headers."""
 
