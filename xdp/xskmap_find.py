@@ -19,6 +19,7 @@ from .xskmap import needs_root
 _Result = TypeVar("_Result")
 # Who looks at all sockets puts them into a map of this name for as long: it feeds nobody.
 SCRATCH_MAP = "xdplab_borrowed"
+LIBXDP_PINS = Path("/sys/fs/bpf/xdp")
 _LINK_TRACING = 2  # BPF_LINK_TYPE_TRACING, linux/bpf.h
 
 
@@ -160,6 +161,19 @@ def _replacing(prog_id: int) -> list[int]:
             # For tracing links the two words after the program are attach type and target's id.
             if info.type == _LINK_TRACING and info.rest[0] == prog_id:
                 found.append(int(info.prog_id))
+    return found or _pinned_beside(prog_id)
+
+
+def _pinned_beside(dispatcher: int) -> list[int]:
+    """Ids of the programs that libxdp pinned for a dispatcher; before Linux 5.13 links tell no target."""
+    found = []
+    for pin in LIBXDP_PINS.glob(f"dispatch-*-{dispatcher}/prog*-prog"):
+        with contextlib.suppress(InputError, KernelError):
+            fd = kernel.open_pin(str(pin))
+            try:
+                found.append(int(kernel.prog_info(fd).id))
+            finally:
+                os.close(fd)
     return found
 
 
