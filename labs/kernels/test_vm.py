@@ -45,7 +45,7 @@ def result(tmp_path: Path) -> dict[str, object]:
 
 
 def in_guest(*argv: str, results: Path) -> Command:
-    return finished(*RUN, *argv, results=results, timeout_s=100)
+    return finished(*RUN, *argv, results=results, timeout_s=200)
 
 
 def test_a_command_runs_under_the_other_kernel_with_our_files_and_its_exit_code_is_ours(
@@ -77,15 +77,15 @@ def test_a_panic_is_reported_with_the_consoles_end(tmp_path: Path) -> None:
 
 
 def test_a_guest_that_hangs_is_told_from_a_command_that_takes_its_time(tmp_path: Path) -> None:
-    command = in_guest("--hang", "15", "--", "sh", "-c", HANG, results=tmp_path / "results")
+    command = in_guest("--hang", "25", "--", "sh", "-c", HANG, results=tmp_path / "results")
     assert command.process.returncode == 123
     assert command.out == "hanging\n"
-    assert "the guest hangs: no sign of life for 15 s" in command.err
+    assert "the guest hangs: no sign of life for 25 s" in command.err
     assert command.leaves_nothing(1)
 
 
 def test_a_command_that_takes_longer_than_it_may_is_ended(tmp_path: Path) -> None:
-    command = in_guest("--timeout", "20", "--hang", "15", "--", "sleep", "600", results=tmp_path / "results")
+    command = in_guest("--timeout", "20", "--", "sleep", "600", results=tmp_path / "results")
     assert command.process.returncode == 124
     assert "the command had not ended after 20 s" in command.err
     assert command.leaves_nothing(1)
