@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 MARKERS = (
-    "system: as lab, for what takes longer: whole commands and sessions of pytest, signals, clean-up",
+    "system: needs what a lab needs and is none: the harness itself, whole commands, signals, clean-up",
     "vm: boots guests; with `system`: needs QEMU and a kernel from the distribution, else skipped",
     "guest: with `lab`: needs what only a guest of `xdplab vm` has, else skipped",
     "lab: needs root and a kernel with AF_XDP; skipped with the reason elsewhere",

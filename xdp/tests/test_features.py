@@ -23,7 +23,7 @@ def test_what_is_missing_has_a_reason_and_what_is_there_has_none() -> None:
         assert one.available == (one.reason == ""), one
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_what_the_labs_need_is_found_on_a_kernel_that_runs_them() -> None:
     missing = [
         one for one in features() if one.name in ("root", "af_xdp", "xdp", "xskmap") and not one.available
@@ -31,7 +31,7 @@ def test_what_the_labs_need_is_found_on_a_kernel_that_runs_them() -> None:
     assert missing == []
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_probes_find_what_exists_and_refuse_what_cannot() -> None:
     assert probe.prog_type(ProgType.XDP)
     assert probe.map_type(MapType.XSKMAP)
@@ -39,7 +39,7 @@ def test_the_probes_find_what_exists_and_refuse_what_cannot() -> None:
         probe.map_type(MapType.UNSPEC)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_driver_tells_what_it_offers_and_the_loopback_device_nothing() -> None:
     try:
         offered = device_features()
@@ -49,13 +49,13 @@ def test_a_driver_tells_what_it_offers_and_the_loopback_device_nothing() -> None
     assert all(names <= set(BITS) for names in offered.values())
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_what_replaces_functions_of_the_kernel_stands_or_falls_together() -> None:
     found = {name: feature(name).available for name in ("ext", "fentry", "fexit")}
     assert len(set(found.values())) == 1, found
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_dispatcher_is_tried_anew_each_time() -> None:
     # libxdp remembers where it made its folder, and each try has a bpffs of its own.
     assert feature("dispatcher") == feature("dispatcher")

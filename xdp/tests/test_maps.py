@@ -12,7 +12,7 @@ from xdp.maps import TypedMap, map_memory
 from xdp.pyxdp import InputError, kernel, maps
 from xdp.pyxdp.kernel import MapType
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture

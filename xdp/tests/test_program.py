@@ -94,7 +94,7 @@ def test_a_source_that_does_not_compile_is_answered_with_clangs_error(tmp_path: 
         built(tmp_path, "int f(void) { return missing; }")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_verifiers_log_rides_in_the_error(tmp_path: Path) -> None:
     path = built(tmp_path, UNSAFE)
     with pytest.raises(KernelError) as caught:
@@ -105,7 +105,7 @@ def test_the_verifiers_log_rides_in_the_error(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_one_of_several_programs_is_chosen_by_name(tmp_path: Path) -> None:
     path = str(built(tmp_path, TWO))
     with pytest.raises(InputError, match="several XDP programs, name one of a, b"):
@@ -116,7 +116,7 @@ def test_one_of_several_programs_is_chosen_by_name(tmp_path: Path) -> None:
         assert program.name == "b"
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_every_bundled_program_loads() -> None:
     # redirect_meta is loaded for one device: labs/forwarder/test_metadata.py
     for name in set(bundled()) - {"redirect_meta"}:
@@ -124,7 +124,7 @@ def test_every_bundled_program_loads() -> None:
             assert kernel.prog_info(program.fd).name == program.name[:15]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_map_sizes_are_set_before_the_load() -> None:
     with Program.load(ProgramSpec("redirect_queue", map_entries={"xsks_map": 3})) as program:
         assert kernel.map_info(program.map_fd("xsks_map")).max_entries == 3
@@ -132,7 +132,7 @@ def test_map_sizes_are_set_before_the_load() -> None:
         Program.load(ProgramSpec("redirect_queue", map_entries={"xsk": 3}))
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_nothing_of_a_closed_program_is_left() -> None:
     before = {p.name for p in Path("/proc/self/fd").iterdir()}
     for _ in range(3):
@@ -142,7 +142,7 @@ def test_nothing_of_a_closed_program_is_left() -> None:
     assert {p.name for p in Path("/proc/self/fd").iterdir()} == before
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_an_xskmap_cannot_be_looked_up_and_says_so() -> None:
     with Program.load(ProgramSpec("redirect_udp")) as program:
         with pytest.raises(KernelError, match="lets no process do this with a map of type XSKMAP"):

@@ -12,7 +12,7 @@ from scapy.packet import Packet, Raw
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp.run import run
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 XDP_PASS = 2
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 V4 = IP(src="192.168.1.10", dst="192.168.1.20")

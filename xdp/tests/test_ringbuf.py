@@ -15,7 +15,7 @@ from xdp.pyxdp import KernelError
 from xdp.pyxdp.ringbuf import RingBuffer
 from xdp.pyxdp.run import run
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 SOURCE = """
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -80,7 +80,7 @@ def test_without_root_it_says_so() -> None:
     assert done.stdout.strip() == "watching what the kernel drops needs root: run it with sudo", done.stderr
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_running_kernel_names_its_reasons_and_actions() -> None:
     prototypes, reasons = watch_names.of_kernel()
     assert prototypes["watch_skb"][0] == "sk_buff"
@@ -90,7 +90,7 @@ def test_the_running_kernel_names_its_reasons_and_actions() -> None:
     assert [name for name, _ in sorted(actions.items(), key=lambda item: item[1])] == list(ACTIONS)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("kinds", [DROPS, XDP, KINDS])
 def test_the_running_kernel_has_all_tracepoints_as_known_here(kinds: tuple[str, ...]) -> None:
     with Watch(None, kinds) as watch:

@@ -15,7 +15,7 @@ from xdp.attachment import Kind, Mode
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import InputError, KernelError, xdplink
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def cards(home: NetNs) -> dict[str, tuple[str, int]]:
         netlink.close()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_cards_carry_frames_under_the_topologys_names_and_come_back_as_they_were(home: NetNs) -> None:
     before = cards(home)
     with Topology.build(CABLE.with_links(mtu=1400)) as topology:
@@ -50,7 +50,7 @@ def test_cards_carry_frames_under_the_topologys_names_and_come_back_as_they_were
     assert set(before) == {"eth0", "eth1"}
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_card_that_is_not_there_is_named_and_the_other_comes_back(home: NetNs) -> None:
     before = cards(home)
     (link,) = CABLE.links

@@ -26,7 +26,7 @@ def send(pair: Topology, packets: object, count: int | None = None) -> Traffic:
     return traffic
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_every_frame_is_seen_once_at_both_ends_in_order(pair: Topology) -> None:
     with (
         Capture(pair["gen"], "gen0", direction="out") as out,
@@ -43,7 +43,7 @@ def test_every_frame_is_seen_once_at_both_ends_in_order(pair: Topology) -> None:
     assert max(times) - min(times) < 60 * 10**9
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_directions_are_told_apart(pair: Topology) -> None:
     with (
         Capture(pair["dut"], "dut0") as both,
@@ -57,7 +57,7 @@ def test_directions_are_told_apart(pair: Topology) -> None:
     assert [packet[ARP].op for packet in sent.packets()] == [2]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_vlan_tags_are_where_they_were_on_the_wire(pair: Topology) -> None:
     packets = [
         ETH / Dot1Q(vlan=7, prio=3) / IP() / UDP() / Raw(bytes(18)),
@@ -75,7 +75,7 @@ def test_vlan_tags_are_where_they_were_on_the_wire(pair: Topology) -> None:
         assert [frame.data for frame in seen.frames] == expected
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])
 def test_a_written_capture_reads_back_the_same(pair: Topology, tmp_path: Path, name: str) -> None:
     with Capture(pair["dut"], "dut0", direction="in") as capture:
@@ -86,7 +86,7 @@ def test_a_written_capture_reads_back_the_same(pair: Topology, tmp_path: Path, n
     assert float(read[0].time) == pytest.approx(capture.frames[0].time_ns / 1e9, abs=1e-5)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_an_empty_capture_is_a_valid_file(pair: Topology, tmp_path: Path) -> None:
     with Capture(pair["dut"], "dut0") as capture:
         pass
@@ -96,7 +96,7 @@ def test_an_empty_capture_is_a_valid_file(pair: Topology, tmp_path: Path) -> Non
         capture.write(tmp_path / "no" / "such.pcap")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_only_what_is_wanted_is_kept(pair: Topology) -> None:
     with Capture(
         pair["dut"], "dut0", direction="in", keep=lambda data: data[12:14] == b"\x08\x06"
@@ -106,7 +106,7 @@ def test_only_what_is_wanted_is_kept(pair: Topology) -> None:
         assert len(capture.frames) == capture.filtered == 5
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_drops_are_counted(pair: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labs.harness.capture.BUFFER_BYTES", 10_000)
     monkeypatch.setattr("labs.harness.capture.BURST_S", 60)
@@ -122,7 +122,7 @@ def test_drops_are_counted(pair: Topology, monkeypatch: pytest.MonkeyPatch) -> N
         capture._socket.close()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_too_few_frames_are_reported_with_the_last(pair: Topology) -> None:
     with Capture(pair["dut"], "dut0", direction="in") as capture:
         send(pair, PACKET)
@@ -130,7 +130,7 @@ def test_too_few_frames_are_reported_with_the_last(pair: Topology) -> None:
             capture.wait_for(2, 0.1)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_device_that_goes_down_is_reported_by_stop_and_what_came_before_is_kept(pair: Topology) -> None:
     capture = Capture(pair["dut"], "dut0", direction="in")
     send(pair, PACKET)
@@ -146,7 +146,7 @@ def test_a_device_that_goes_down_is_reported_by_stop_and_what_came_before_is_kep
     assert len(capture.frames) == 1
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_an_unknown_interface_or_direction_is_refused(pair: Topology) -> None:
     with pytest.raises(InputError, match="'dut9'"):
         Capture(pair["dut"], "dut9")
@@ -154,7 +154,7 @@ def test_an_unknown_interface_or_direction_is_refused(pair: Topology) -> None:
         Capture(pair["dut"], "dut0", direction="up")  # type: ignore[arg-type]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_closing_leaves_no_descriptor_and_no_thread(pair: Topology) -> None:
     before = (len(list(Path("/proc/self/fd").iterdir())), threading.active_count())
     capture = Capture(pair["dut"], "dut0")

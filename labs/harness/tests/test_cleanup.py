@@ -117,7 +117,7 @@ def test_it_does_not_find_itself_nor_whoever_called_it(dead_run: str) -> None:
 # --- with root, for real ---
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_what_a_dead_run_left_goes_and_bystanders_stay(
     dead_run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,7 +164,7 @@ def test_what_a_dead_run_left_goes_and_bystanders_stay(
         assert unmarked.poll() is None
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_second_time_there_is_nothing_to_do(dead_run: str, capsys: pytest.CaptureFixture[str]) -> None:
     with namespace(runs.namespace_name(dead_run, "dut")):
         assert cleanup.main(["--run", dead_run]) == 0
@@ -173,7 +173,7 @@ def test_a_second_time_there_is_nothing_to_do(dead_run: str, capsys: pytest.Capt
         assert capsys.readouterr().out == "nothing was left\n"
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_process_that_does_not_listen_is_killed(dead_run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup, "TERM_SECONDS", 0.2)
     with sleeper(dead_run, DEAF_SLEEPER) as deaf:
@@ -181,7 +181,7 @@ def test_a_process_that_does_not_listen_is_killed(dead_run: str, monkeypatch: py
         assert deaf.wait(timeout=5) == -signal.SIGKILL
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_process_that_changed_hands_is_not_ended(dead_run: str) -> None:
     # found as one run's, but by the time of the signal the pid belongs to another process
     with sleeper(None) as stranger:
@@ -194,7 +194,7 @@ def test_a_process_that_changed_hands_is_not_ended(dead_run: str) -> None:
             os.close(pidfd)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_name_whose_namespace_is_gone_goes_too(dead_run: str) -> None:
     # what is left when a run is killed between making the file and mounting the namespace on it
     runs.NAMESPACE_DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_nothing_is_left_of_a_kept_run_that_was_killed(capsys: pytest.CaptureFixture[str]) -> None:
     killed = subprocess.run(
         [sys.executable, "-c", KEEP_AND_DIE], cwd=REPOSITORY, capture_output=True, text=True
@@ -271,7 +271,7 @@ json.dump({
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_pins_and_mounts_of_a_dead_run_go_and_all_others_stay(dead_run: str, tmp_path: Path) -> None:
     command = ["unshare", "--mount", sys.executable, "-c", PINS_AND_MOUNTS, dead_run, str(tmp_path)]
     ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -285,7 +285,7 @@ def test_pins_and_mounts_of_a_dead_run_go_and_all_others_stay(dead_run: str, tmp
     assert saw["etc"]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_without_a_bpf_filesystem_nothing_is_looked_for_below_its_directory(dead_run: str) -> None:
     code = (
         "import ctypes, pathlib, sys; from labs.harness import leftovers, runs\n"

@@ -74,7 +74,7 @@ def test_what_never_settles_is_named() -> None:
         counters.settle(ignore=lambda name: name.endswith("_idle"))
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_links_count_exactly_and_nothing_else_moves(pair: Topology) -> None:
     with Counters() as counters, Receiver(pair["dut"], 4242):
         counters.add_interface(pair["gen"], "gen0")
@@ -92,7 +92,7 @@ def test_links_count_exactly_and_nothing_else_moves(pair: Topology) -> None:
     assert "dut0_peer_ifindex" not in delta
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_our_numbers_are_those_of_sysfs(pair: Topology) -> None:
     with pair["gen"].entered():
         lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
@@ -106,7 +106,7 @@ def test_our_numbers_are_those_of_sysfs(pair: Topology) -> None:
     assert ours == [int(shown[column]) for column in (0, 1, 8, 9)]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_device_that_is_gone_is_an_error_and_closing_leaves_no_descriptor() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     counters = Counters()
@@ -120,7 +120,7 @@ def test_a_device_that_is_gone_is_an_error_and_closing_leaves_no_descriptor() ->
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_an_af_xdp_socket_is_counted_and_stays_open() -> None:
     with socket.socket(xsk.AF_XDP, socket.SOCK_RAW) as opened:
         with Counters() as counters:

@@ -71,7 +71,7 @@ def start(namespace: NetNs, *argv: str) -> ForwarderProcess:
         )
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_it_answers_counts_live_and_leaves_its_report(namespace: NetNs) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with start(namespace, "--interface", "dut0") as forwarder:
@@ -84,7 +84,7 @@ def test_it_answers_counts_live_and_leaves_its_report(namespace: NetNs) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_killed_one_leaves_no_report_but_its_counters(namespace: NetNs) -> None:
     with start(namespace) as forwarder:
         assert forwarder.kill() == -9
@@ -92,7 +92,7 @@ def test_a_killed_one_leaves_no_report_but_its_counters(namespace: NetNs) -> Non
         assert forwarder.counters() == {"rx_packets": 5}
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_one_that_refuses_is_quoted_and_leaves_nothing(namespace: NetNs) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(NotReadyError, match=r"^xskmap: descriptor is no map$"):

@@ -49,7 +49,7 @@ def test_without_privilege_the_error_says_what_to_do(monkeypatch: pytest.MonkeyP
         NetNs("gen", "t")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_only_the_thread_that_enters_is_inside() -> None:
     home = current_inode()
     inside, looked = threading.Event(), threading.Event()
@@ -70,7 +70,7 @@ def test_only_the_thread_that_enters_is_inside() -> None:
     assert seen == [current_inode()] == [home]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_the_thread_is_back_home_after_an_error_inside(error: type[BaseException]) -> None:
     home = current_inode()
@@ -79,7 +79,7 @@ def test_the_thread_is_back_home_after_an_error_inside(error: type[BaseException
     assert current_inode() == home
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_namespaces_are_entered_within_each_other() -> None:
     home = current_inode()
     with NetNs("gen", "t") as outer, NetNs("dut", "t") as inner, outer.entered():
@@ -89,7 +89,7 @@ def test_namespaces_are_entered_within_each_other() -> None:
     assert current_inode() == home
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_no_way_back_is_no_ordinary_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> None:
         with NetNs("gen", "t") as namespace:
@@ -102,7 +102,7 @@ def test_no_way_back_is_no_ordinary_error(monkeypatch: pytest.MonkeyPatch) -> No
     assert not issubclass(LostNamespaceError, Exception)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_new_namespace_has_loopback_up_and_no_ipv6() -> None:
     with NetNs("gen", "t") as namespace:
         with namespace.entered():
@@ -117,7 +117,7 @@ def test_a_new_namespace_has_loopback_up_and_no_ipv6() -> None:
         namespace.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_settings_stay_inside() -> None:
     before = Path("/proc/sys/net/ipv4/ip_forward").read_text()
     with NetNs("gen", "t", sysctls={"net/ipv4/ip_forward": "1"}) as namespace, namespace.entered():
@@ -125,7 +125,7 @@ def test_settings_stay_inside() -> None:
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == before
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_an_unknown_setting_is_refused_and_leaves_no_descriptor() -> None:
     before = descriptors()
     with pytest.raises(InputError, match="net/ipv4/nonsense"):
@@ -133,13 +133,13 @@ def test_an_unknown_setting_is_refused_and_leaves_no_descriptor() -> None:
     assert descriptors() == before
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_an_unknown_interface_is_named_with_those_that_exist() -> None:
     with NetNs("gen", "t") as namespace, pytest.raises(InputError, match=r"'eth7'.*there is lo"):
         namespace.interface_index("eth7")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_pinned_namespace_is_found_by_ip_netns_and_gone_after_close() -> None:
     namespace = NetNs("gen", RUN)
     try:
@@ -157,7 +157,7 @@ def test_a_pinned_namespace_is_found_by_ip_netns_and_gone_after_close() -> None:
     assert not path.exists()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_pin_that_is_refused_leaves_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with NetNs("gen", RUN) as namespace:
         monkeypatch.setattr(netns._libc, "mount", lambda *_: -1)
@@ -167,7 +167,7 @@ def test_a_pin_that_is_refused_leaves_no_name(monkeypatch: pytest.MonkeyPatch) -
     assert not (NAMESPACE_DIRECTORY / namespace.name).exists()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_kept_namespace_outlives_its_object_until_its_pin_is_removed() -> None:
     namespace = NetNs("gen", RUN)
     path = namespace.keep()
@@ -180,7 +180,7 @@ def test_a_kept_namespace_outlives_its_object_until_its_pin_is_removed() -> None
     remove_pin(path)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_closing_twice_is_fine_and_a_closed_namespace_says_so() -> None:
     before = descriptors()
     namespace = NetNs("gen", "t")

@@ -241,7 +241,7 @@ def test_a_kept_child_lives_on_after_its_parent() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_child_runs_in_its_namespace_and_we_do_not() -> None:
     home = Path("/proc/thread-self/ns/net").readlink()
     with NetNs("gen", "t") as namespace:

@@ -41,7 +41,7 @@ def test_help_teaches_by_examples(command: str, capsys: pytest.CaptureFixture[st
     assert "examples:" in text
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -85,7 +85,7 @@ def test_what_cannot_be_sent_is_one_line_and_exit_code_2(
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -103,7 +103,7 @@ def test_a_device_or_namespace_that_is_not_there_is_named(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_capture_is_sent_again_and_again_unstamped(
     pair: Topology, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_capture_is_sent_again_and_again_unstamped(
     assert "is empty: it is no pcap file" in capsys.readouterr().err
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_socket_engine_says_that_it_sends_udp_only(
     pair: Topology, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,7 +179,7 @@ def test_what_is_lost_gives_exit_code_1_and_is_printed(pair: Topology) -> None:
     assert "lost 10 (90 to 99)" in out
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_device_that_disappears_gives_what_was_sent_and_exit_code_2(
     pair: Topology, engine: str, capsys: pytest.CaptureFixture[str]
@@ -201,7 +201,7 @@ def test_a_device_that_disappears_gives_what_was_sent_and_exit_code_2(
     assert said.err == f"xdplab: gen0: device disappeared after {sent:,} of 1,000,000 frames\n"
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_sink_whose_device_disappears_tells_what_it_found(
     pair: Topology, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +214,7 @@ def test_a_sink_whose_device_disappears_tells_what_it_found(
     assert said.err.endswith("xdplab: dut0 disappeared after 0 frames\n")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_peer_without_napi_gives_exit_code_2(pair: Topology, capsys: pytest.CaptureFixture[str]) -> None:
     assert send(pair, "--to", DUT_IP, "-n", "50") == 2
     assert (
@@ -244,7 +244,7 @@ def test_a_signal_ends_it_at_once(pair: Topology, number: signal.Signals, code: 
         assert "Traceback" not in err
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_rate_beyond_reach_says_by_how_much_it_fell_short(
     pair: Topology, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,7 +253,7 @@ def test_a_rate_beyond_reach_says_by_how_much_it_fell_short(
     assert "beyond reach, this is what could be sent" in capsys.readouterr().out
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_vlan_tag_goes_along(pair: Topology, capsys: pytest.CaptureFixture[str]) -> None:
     with Sink(pair["dut"], "dut0", SinkSpec(expected=99, flows=9)) as sink:
         vary = ["--vlan", "7", "--vary", "vlan.id=1-9"]

@@ -19,7 +19,7 @@ from labs.harness.traffic.forge import Forge
 from labs.harness.traffic.layout import Stamp
 from xdp.pyxdp.errors import InputError, KernelError
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 def blanked(frame: bytes) -> bytes:

@@ -31,7 +31,7 @@ from labs.harness.traffic import Traffic, TrafficPlan, Vary, send
 from labs.harness.traffic.forge import Forge
 from xdp.program import Program, ProgramSpec
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 def inject(pair: Topology, plan: TrafficPlan, order: list[bytes], **changes: Any) -> SinkReport:

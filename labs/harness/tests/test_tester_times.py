@@ -17,7 +17,7 @@ from labs.harness.topology import Topology
 from labs.harness.traffic import ENGINES, TrafficPlan, send
 from labs.harness.traffic.layout import Stamp
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.system
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_an_unknown_interface_is_named_with_those_that_exist() -> None:
         PAIR.end("eth0")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_ends_of_the_pair_reach_each_other() -> None:
     with Topology.build(PAIR) as topology:
         with topology["gen"].entered():
@@ -60,7 +60,7 @@ def test_the_ends_of_the_pair_reach_each_other() -> None:
         assert topology.namespace_of("dut0") is topology["dut"]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_the_chain_carries_packets_from_end_to_end_if_the_middle_forwards() -> None:
     nodes = tuple(
         dataclasses.replace(node, sysctls=(("net/ipv4/ip_forward", "1"),)) if node.role == "dut" else node
@@ -70,7 +70,7 @@ def test_the_chain_carries_packets_from_end_to_end_if_the_middle_forwards() -> N
         subprocess.run(["ping", "-c1", "-W2", "192.168.2.10"], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_close_lets_go_of_every_descriptor_and_every_link() -> None:
     Topology.build(PAIR).close()  # whatever is opened once and for all is open now
     before = descriptors()
@@ -82,7 +82,7 @@ def test_close_lets_go_of_every_descriptor_and_every_link() -> None:
     assert all(namespace.closed for namespace in topology.namespaces.values())
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("error", [KernelError("x", "y", 1), KeyboardInterrupt()])
 def test_a_build_that_fails_half_way_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -104,7 +104,7 @@ def test_a_build_that_fails_half_way_leaves_nothing(
     assert ends == ["gen0", "dut0", "dut1"]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_kept_topology_can_be_visited_after_close_and_leaves_with_its_pins() -> None:
     topology = Topology.build(PAIR, run=RUN, keep=True)
     try:
@@ -127,7 +127,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_after_sigkill_nothing_is_left() -> None:
     """The links go with the namespaces, and those with the process: seen on a link that reaches into them."""
     from labs.harness.netns import NetNs

@@ -81,7 +81,7 @@ def test_ranges_join_neighbours() -> None:
     assert ranges([]) == ()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_ten_thousand_are_received_once_in_order_and_byte_for_byte(pair: Topology) -> None:
     traffic = Traffic(TrafficPlan(PACKET, count=10_000))
     with Receiver(pair["dut"], 4242) as receiver:
@@ -92,7 +92,7 @@ def test_ten_thousand_are_received_once_in_order_and_byte_for_byte(pair: Topolog
     assert received.sources == {"192.168.1.10:1000": 10_000}
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_send_zero_receive_zero(pair: Topology) -> None:
     with Receiver(pair["dut"], 4242) as receiver:
         assert Traffic(TrafficPlan(PACKET, count=0)).send(pair["gen"], "gen0").sent == 0
@@ -100,7 +100,7 @@ def test_send_zero_receive_zero(pair: Topology) -> None:
     assert (report.count, report.complete, report.timed_out) == (0, True, False)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("rate", [1000, 20_000])
 def test_the_asked_rate_is_kept(pair: Topology, rate: int) -> None:
     report = Traffic(TrafficPlan(PACKET, count=rate // 4, rate_pps=rate)).send(pair["gen"], "gen0")
@@ -109,7 +109,7 @@ def test_the_asked_rate_is_kept(pair: Topology, rate: int) -> None:
     assert -0.5 < report.rate_error < 0.02  # a busy machine may slow it down, nothing speeds it up
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_loss_duplicates_disorder_and_corruption_are_told_apart(pair: Topology) -> None:
     traffic = Traffic(TrafficPlan(PACKET, count=10))
     corrupt = traffic.frame(6)[:-1] + b"\x99"
@@ -135,7 +135,7 @@ def test_loss_duplicates_disorder_and_corruption_are_told_apart(pair: Topology) 
     assert report.sources == {"192.168.1.10:1000": 8, "192.168.1.10:7": 1}
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_what_a_full_buffer_drops_is_known(pair: Topology) -> None:
     with Receiver(pair["dut"], 4242) as receiver:
         receiver._socket.setsockopt(socket.SOL_SOCKET, 33, 20_000)
@@ -147,7 +147,7 @@ def test_what_a_full_buffer_drops_is_known(pair: Topology) -> None:
         assert before == report.lost > 0
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_drops_while_reading_are_reported(pair: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([3, 10])
     monkeypatch.setattr(Receiver, "drops", property(lambda _: next(readings)))
@@ -157,7 +157,7 @@ def test_drops_while_reading_are_reported(pair: Topology, monkeypatch: pytest.Mo
     assert not report.complete
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_nobody_home_is_no_error_but_an_unknown_interface_is(pair: Topology) -> None:
     traffic = Traffic(TrafficPlan(PACKET))
     assert traffic.send(pair["gen"], "gen0").sent == 1
@@ -165,7 +165,7 @@ def test_nobody_home_is_no_error_but_an_unknown_interface_is(pair: Topology) -> 
         traffic.send(pair["gen"], "gen7")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_frame_beyond_the_mtu_is_refused_before_any_is_sent(pair: Topology) -> None:
     big = PACKET.copy()
     big[Raw].load = bytes(1500)
@@ -173,7 +173,7 @@ def test_a_frame_beyond_the_mtu_is_refused_before_any_is_sent(pair: Topology) ->
         Traffic(TrafficPlan([PACKET, big])).send(pair["gen"], "gen0")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_link_that_is_down_is_a_kernel_error_at_once(pair: Topology) -> None:
     with pair["gen"].netlink() as route:
         index = pair["gen"].interface_index("gen0")
@@ -188,7 +188,7 @@ def test_a_link_that_is_down_is_a_kernel_error_at_once(pair: Topology) -> None:
     pair.pairs[0].await_operational()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_ctrl_c_ends_it_at_once_and_the_report_is_honest(pair: Topology) -> None:
     main = threading.main_thread().ident
     assert main is not None
@@ -206,7 +206,7 @@ def test_ctrl_c_ends_it_at_once_and_the_report_is_honest(pair: Topology) -> None
     assert report.sent <= received.count <= report.sent + 1
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_port_that_is_taken_or_none_is_refused(pair: Topology) -> None:
     with Receiver(pair["dut"], 4242), pytest.raises(KernelError, match="EADDRINUSE"):
         Receiver(pair["dut"], 4242)

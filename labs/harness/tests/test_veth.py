@@ -66,7 +66,7 @@ def test_an_end_that_cannot_be_is_refused(changes: dict[str, Any], message: str)
         dataclasses.replace(A, **changes)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_both_ends_are_as_asked_for(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     with VethPair(VethSpec(A, B, queues=3, mtu=2000), gen, dut):
@@ -85,7 +85,7 @@ def test_both_ends_are_as_asked_for(namespaces: tuple[NetNs, NetNs]) -> None:
                 assert sum(name.endswith("xdp_packets") for name in ethtool.statistics(end.name)) == 3
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_offloads_and_gro_stay_when_asked_for(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     spec = VethSpec(A, dataclasses.replace(B, gro=True), offloads=True)
@@ -95,7 +95,7 @@ def test_offloads_and_gro_stay_when_asked_for(namespaces: tuple[NetNs, NetNs]) -
         assert at_dut.features("dut0")["rx-gro"]
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_frames_of_the_kernels_own_sockets_arrive_with_whole_checksums(
     namespaces: tuple[NetNs, NetNs],
 ) -> None:
@@ -113,7 +113,7 @@ def test_frames_of_the_kernels_own_sockets_arrive_with_whole_checksums(
     assert (words & 0xFFFF) + (words >> 16) == 0xFFFF
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_nothing_is_heard_on_a_new_pair(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     with VethPair(VethSpec(A, B), gen, dut):
@@ -125,7 +125,7 @@ def test_nothing_is_heard_on_a_new_pair(namespaces: tuple[NetNs, NetNs]) -> None
                 assert Path("/proc/thread-self/net/if_inet6").read_text() == ""
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_taken_name_is_refused_and_the_first_pair_stays(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     with VethPair(VethSpec(A, B), gen, dut):
@@ -134,7 +134,7 @@ def test_a_taken_name_is_refused_and_the_first_pair_stays(namespaces: tuple[NetN
         assert gen.interface_index("gen0")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_pair_that_fails_half_way_leaves_nothing(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     six = dataclasses.replace(B, addresses=("fd00::1/64",))
@@ -144,7 +144,7 @@ def test_a_pair_that_fails_half_way_leaves_nothing(namespaces: tuple[NetNs, NetN
         gen.interface_index("gen0")
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_after_close_both_ends_are_gone_at_once(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     pair = VethPair(VethSpec(A, B), gen, dut)
@@ -155,14 +155,14 @@ def test_after_close_both_ends_are_gone_at_once(namespaces: tuple[NetNs, NetNs])
             namespace.interface_index(end.name)
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_closing_a_pair_that_is_gone_already_is_fine(namespaces: tuple[NetNs, NetNs]) -> None:
     gen, dut = namespaces
     with VethPair(VethSpec(A, B), gen, dut), dut.netlink() as route:
         route.link("del", index=dut.interface_index("dut0"))
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_new_pair_takes_frames_at_once() -> None:
     """Nothing but "up" is done to these ends, so that no later request hides that the link is not ready."""
     bare_a, bare_b = (dataclasses.replace(end, addresses=()) for end in (A, B))
@@ -180,7 +180,7 @@ def test_a_new_pair_takes_frames_at_once() -> None:
             assert len(tap.recv(100)) == 60
 
 
-@pytest.mark.lab
+@pytest.mark.system
 @pytest.mark.parametrize("send_queues", [0, 1])
 def test_what_an_end_sends_is_spread_over_as_many_queues_as_asked(
     namespaces: tuple[NetNs, NetNs], send_queues: int
@@ -205,7 +205,7 @@ def test_what_an_end_sends_is_spread_over_as_many_queues_as_asked(
     assert (arrived[1] == 0) == (send_queues == 1), arrived
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_link_that_does_not_come_up_is_reported_with_its_state(
     namespaces: tuple[NetNs, NetNs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +217,7 @@ def test_a_link_that_does_not_come_up_is_reported_with_its_state(
             pair.await_operational()
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_a_feature_that_the_driver_fixes_is_an_error_and_not_a_silence() -> None:
     with NetNs("gen", "t") as namespace, Ethtool(namespace) as ethtool:
         assert ethtool.features("lo")["loopback"]
@@ -225,7 +225,7 @@ def test_a_feature_that_the_driver_fixes_is_an_error_and_not_a_silence() -> None
             ethtool.set_features("lo", {"loopback": False})
 
 
-@pytest.mark.lab
+@pytest.mark.system
 def test_ipv6_addresses_answer_without_duplicate_detection() -> None:
     a = dataclasses.replace(A, addresses=("fd00::10/64",))
     b = dataclasses.replace(B, addresses=("fd00::20/64",))
