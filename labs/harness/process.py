@@ -24,6 +24,8 @@ from xdp.pyxdp.errors import InputError
 READY_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 3.0
 OUTPUT_TAIL = 2000  # characters of output in a message
+# We may have been killed before the child asked the kernel to die with us: then nobody would tell it.
+UNLESS_ORPHAN = 'test "$PPID" = "$0" && exec "$@"'
 
 
 Self = TypeVar("Self", bound="Process")  # typing.Self begins with Python 3.11
@@ -246,7 +248,17 @@ class Process:
             # Not preexec_fn: Python code between fork and exec may deadlock when other threads run.
             if shutil.which("setpriv") is None:
                 raise InputError("command 'setpriv' not found: install util-linux")
-            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+            command = [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "--",
+                "sh",
+                "-c",
+                UNLESS_ORPHAN,
+                str(os.getpid()),
+                *command,
+            ]
         with namespace.entered() if namespace else contextlib.nullcontext():
             # A session of its own: Ctrl-C on the terminal reaches us only, and we end children in order.
             return subprocess.Popen(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from labs.harness.netns import NetNs
-from labs.harness.process import NotReadyError, Process, ProcessError
+from labs.harness.process import UNLESS_ORPHAN, NotReadyError, Process, ProcessError
 from xdp.pyxdp.errors import InputError
 
 # A child that speaks the ready protocol: argv is [body, "--ready-fd", N, "--report-fd", N]
@@ -221,7 +221,7 @@ def run_and_kill(code: str) -> int:
 
 PARENT = """
 import sys
-from labs.harness.process import Process
+from labs.harness.process import UNLESS_ORPHAN, Process
 process = Process(["sleep", "60"], run="t", keep=KEEP)
 print(process.pid, flush=True)
 sys.stdin.read()
@@ -231,6 +231,13 @@ sys.stdin.read()
 def test_a_child_dies_when_its_parent_is_killed() -> None:
     pid = run_and_kill(PARENT.replace("KEEP", "False"))
     eventually(lambda: not alive(pid), "the child is dead")
+
+
+def test_a_child_whose_parent_was_killed_before_it_asked_to_die_with_it_does_not_begin() -> None:
+    """Its first look at its parent already finds another one: here the pid of one that never was."""
+    for parent, said in ((os.getpid(), "began\n"), (2**31 - 1, "")):
+        command = ["sh", "-c", UNLESS_ORPHAN, str(parent), "echo", "began"]
+        assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == said
 
 
 def test_a_kept_child_lives_on_after_its_parent() -> None:
