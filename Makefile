@@ -36,19 +36,19 @@ bench: need-root lab-setup ## set up, then print how long things take (root)
 	@$(VENV)/xdplab bench $(ARGS)
 
 bench-tester: need-root lab-setup ## set up, then print how fast the tester is beside other senders (root)
-	@$(VENV)/python -m labs.harness.bench_tester $(ARGS)
+	@$(VENV)/python -m labs.bench.tester $(ARGS)
 
 bench-chain: need-root lab-setup ## set up, then send ten million frames at half the rate without loss, each verified (root)
-	@$(VENV)/python -m labs.harness.bench_chain $(ARGS)
+	@$(VENV)/python -m labs.bench.chain $(ARGS)
 
 bench-flood: need-root lab-setup ## set up, then offer three times what a forwarder takes: where is the rest lost? (root)
-	@$(VENV)/python -m labs.harness.bench_flood $(ARGS)
+	@$(VENV)/python -m labs.bench.flood $(ARGS)
 
 bench-balance: need-root lab-setup ## set up, then run each test of the account ten times in a row: all must pass (root)
 	@$(VENV)/python -m pytest -q -m balance --count 10 labs/ledger labs/pipeline labs/foreign $(ARGS)
 
 bench-forwarder: need-root lab-setup ## set up, then measure the forwarder beside a minimal C loop on libxdp (root)
-	@$(VENV)/python -m labs.harness.bench_forwarder $(ARGS)
+	@$(VENV)/python -m labs.bench.forwarder $(ARGS)
 
 check: lab-setup ## set up, then all linters and types: ruff, mypy, clang-format, shellcheck
 	$(VENV)/ruff check

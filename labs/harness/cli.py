@@ -39,7 +39,7 @@ COMMANDS = {
     ),
     "stats": Command("labs.harness.cli_stats", "what running forwarders do: rates, rings, drops, kicks"),
     "bench": Command(
-        "labs.harness.bench_pipeline", "how long pipelines take to stand and to go; system calls a packet"
+        "labs.bench.pipeline", "how long pipelines take to stand and to go; system calls a packet"
     ),
     "send": Command("labs.harness.cli_send", "exactly the asked frames, up to millions a second"),
     "sink": Command("labs.harness.cli_sink", "what of them came: lost, doubled, late, damaged; latencies"),

@@ -31,7 +31,7 @@ class EndSpec:
             which frames sent into it by XDP need; it also merges frames, so it is off by default.
         send_queues: over how many of its queues the kernel spreads what this end sends, from queue 0 on; 0
             for all. Which flow gets which queue is drawn anew at each start of the machine; with 1 all
-            packets arrive on the other end's queue 0. AF_XDP sockets send on their own queue all the same.
+            packets arrive on the other end's queue 0. On queues beyond, AF_XDP sockets too send nothing.
     """
 
     node: str

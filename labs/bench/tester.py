@@ -207,7 +207,7 @@ class Bench:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the figures; exit code 1 with --check if a goal is missed."""
-    parser = argparse.ArgumentParser(prog="bench_tester", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-tester", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     # The first, since trafgen puts itself there whatever it is told.
     parser.add_argument("--cpu", type=int, default=min(os.sched_getaffinity(0)))

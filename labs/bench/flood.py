@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import sys
 
+from labs.bench.chain import as_json, as_text, long_run, searched, standing
 from labs.harness.arguments import Parser, whole
-from labs.harness.bench_chain import as_json, as_text, long_run, searched, standing
 from labs.harness.chain import chain_datagram
 from labs.harness.cli import guarded
 from labs.harness.traffic import TrafficPlan

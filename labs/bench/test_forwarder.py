@@ -10,8 +10,8 @@ from forwarder import _batch
 from forwarder.trial import as_batch, as_bytes, ask
 from labs.bench import user_actions
 from labs.bench.contest import Live
+from labs.bench.forwarder import AGAIN, EVENTS, OURS, YARDSTICK, ratios_of
 from labs.bench.yardstick import compile_yardstick
-from labs.harness.bench_forwarder import AGAIN, EVENTS, OURS, YARDSTICK, ratios_of
 
 ALONE = replace(EVENTS[0], entries=EVENTS[0].entries[:1])
 

@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-BENCHES = ("bench_chain", "bench_flood", "bench_tester")
+BENCHES = ("chain", "flood", "tester")
 
 
 def bench(name: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", f"labs.harness.{name}", *options]
+    command = [sys.executable, "-m", f"labs.bench.{name}", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -32,7 +32,7 @@ def test_help_teaches_and_a_mistake_is_one_line(name: str) -> None:
 
 @pytest.mark.system
 def test_frames_at_a_rate_come_through_the_chain() -> None:
-    child = bench("bench_chain", "--packets", "10000", "--rate", "20000", "--check", "--json")
+    child = bench("chain", "--packets", "10000", "--rate", "20000", "--check", "--json")
     out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
     data = json.loads(out)
@@ -42,7 +42,7 @@ def test_frames_at_a_rate_come_through_the_chain() -> None:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("name", ["bench_chain", "bench_flood"])
+@pytest.mark.parametrize("name", ["chain", "flood"])
 def test_ctrl_c_ends_the_search_at_once(name: str) -> None:
     with bench(name) as child:
         assert child.stdout is not None

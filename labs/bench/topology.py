@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""How long topologies take to build and remove: `python -m labs.harness.bench_topology [runs]`, as root."""
+"""How long topologies take to build and remove: `python -m labs.bench.topology [runs]`, as root."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def _noise(ratios: list[float]) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the figures; exit code 1 with --check if a goal is missed."""
-    parser = argparse.ArgumentParser(prog="bench_forwarder", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-forwarder", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--event", help="only events whose name contains this; 'scaling' for the two cores")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
