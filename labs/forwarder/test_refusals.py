@@ -47,14 +47,6 @@ def test_refusal_says_what_to_do(topology: Topology, run_id: str, spec: Forwarde
     assert "\n" not in str(refused.value)
 
 
-def test_second_forwarder_on_a_queue_is_refused_and_the_first_goes_on(
-    topology: Topology, run_id: str, forwarder: ForwarderProcess
-) -> None:
-    with pytest.raises(NotReadyError, match=r"dut0 queue 0.*EBUSY.*another AF_XDP socket holds this queue"):
-        ForwarderProcess(ForwarderSpec("dut0"), namespace=topology["dut"], run=run_id)
-    assert forwarder.running
-
-
 def test_map_of_another_type_is_no_xskmap(topology: Topology, run_id: str, program: Program) -> None:
     name = next(name for name in program.maps if name != "xsks_map")
     with pytest.raises(NotReadyError, match=r"--xskmap-fd \d+ is the map .* of another type: give an XSKMAP"):

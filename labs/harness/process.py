@@ -302,7 +302,7 @@ class Process:
         self.ready = value
 
     def _poll(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait in steps that grow from 0.2 ms to 10 ms; the report pipe is read on the way."""
+        """Wait in steps of a fifth of what was waited, up to 10 ms; the report pipe is read on the way."""
         deadline = time.monotonic() + patient(timeout_s)
         step = 0.0002
         while not condition():
@@ -311,7 +311,7 @@ class Process:
             if left <= 0:
                 return False
             time.sleep(min(step, left))
-            step = min(step * 1.5, 0.01)
+            step = min(step * 1.2, 0.01)
         return True
 
     def _drain_report(self) -> None:

@@ -39,6 +39,14 @@ OURS = bytes(
     / UDP(sport=40000, dport=4242)
     / bytes(18)
 )
+# What src/faulty.c can be told to do wrong, and the cause to be named.
+FAULTS = {
+    "deaf": "rx_ring_full",
+    "no-refill": "fill_empty",
+    "leak": "umem_exhausted",
+    "no-kick": "tx_not_kicked",
+    "no-completion": "completion_full",
+}
 MANY = 600  # packets at once: more than the foreign program has frames
 SIOCSIFFLAGS, SIOCSIFMTU = 0x8914, 0x8922  # linux/sockios.h
 UP = 1

@@ -16,7 +16,7 @@ from labs.harness.flood import flood
 from labs.harness.pipeline import start_forwarder
 from labs.harness.topology import CHAIN, PAIR
 from labs.harness.veth import VethPair
-from labs.why.scene import MANY, OURS, TWO_QUEUES, Scene
+from labs.why.scene import FAULTS, MANY, OURS, TWO_QUEUES, Scene
 from xdp.program import ProgramSpec
 
 pytestmark = pytest.mark.lab
@@ -163,10 +163,9 @@ def test_socket_of_another_queue_in_the_slot(faulty: Path) -> None:
         assert scene.ask().name == "wrong_queue"
 
 
-@pytest.mark.parametrize("mode", ["native", "generic"])
-def test_packets_on_a_queue_without_socket(faulty: Path, mode: str) -> None:
+def test_packets_on_a_queue_without_socket(faulty: Path) -> None:
     with Scene(TWO_QUEUES) as scene:
-        scene.start(faulty, scene.attach(mode=mode), queue=1)
+        scene.start(faulty, scene.attach(), queue=1)
         scene.frames(OURS)
         assert scene.ask().name == "wrong_queue"
 
@@ -190,19 +189,9 @@ def test_frame_too_long() -> None:
         assert scene.ask().name == "frame_too_long"
 
 
-@pytest.mark.parametrize(
-    ("fault", "name"),
-    [
-        ("deaf", "rx_ring_full"),
-        ("no-refill", "fill_empty"),
-        ("leak", "umem_exhausted"),
-        ("no-kick", "tx_not_kicked"),
-        ("no-completion", "completion_full"),
-    ],
-)
-@pytest.mark.parametrize("mode", ["native", "generic"])
-def test_faults_of_a_foreign_program(scene: Scene, faulty: Path, fault: str, name: str, mode: str) -> None:
-    scene.start(faulty, scene.attach(mode=mode), fault)
+@pytest.mark.parametrize(("fault", "name"), FAULTS.items())
+def test_faults_of_a_foreign_program(scene: Scene, faulty: Path, fault: str, name: str) -> None:
+    scene.start(faulty, scene.attach(), fault)
     scene.frames(OURS, burst=MANY)
     assert scene.ask().name == name
 
