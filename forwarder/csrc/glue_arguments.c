@@ -92,6 +92,12 @@ static int parse_port(PyObject *given, struct port *port)
 	if (parse_ring(fill, &port->fill) || parse_ring(completion, &port->completion) ||
 	    parse_ring(rx, &port->rx) || parse_ring(tx, &port->tx))
 		return -1;
+	/* So libxdp leaves the rings of a second socket on a device and queue of the same UMEM. */
+	if (!port->fill->ring || !port->completion->ring || !port->rx->ring || !port->tx->ring) {
+		PyErr_SetString(PyExc_ValueError,
+				"a ring has no memory: the socket uses those of another one");
+		return -1;
+	}
 	return 0;
 }
 

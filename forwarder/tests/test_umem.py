@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import pytest
 
 from forwarder import _batch
 from forwarder.umem import Umem
+from xdp.pyxdp._native import Ring
 from xdp.pyxdp.errors import InputError
+
+_made, _unmade = Ring(ring=8), Ring()  # libxdp leaves a ring without memory where another socket has it
+MADE, UNMADE = ctypes.addressof(_made), ctypes.addressof(_unmade)
+PORT = (0, MADE, MADE, MADE, MADE, True, True, False)
 
 
 def test_umem_is_page_aligned_and_seen_without_copy() -> None:
@@ -53,6 +59,7 @@ def test_missing_huge_pages_are_named_with_what_to_do() -> None:
         ({"action": "eat"}, "unknown action"),
         ({"ports": ()}, "1 to 3 ports"),
         ({"ports": ((0, 0, 0, 0, 0, True, True, False),)}, "must not be 0"),
+        ({"ports": ((0, MADE, MADE, UNMADE, MADE, True, True, False),)}, "has no memory"),
         ({"decide": print}, "descriptors and verdicts"),
     ],
 )
@@ -60,7 +67,7 @@ def test_loop_refuses_what_cannot_be(changes: dict[str, Any], message: str) -> N
     given = {
         "umem": bytearray(32768),
         "frame_size": 2048,
-        "ports": ((0, 1, 1, 1, 1, True, True, False),),
+        "ports": (PORT,),
         "counters": bytearray(8 * len(_batch.COUNTERS)),
         **changes,
     }
@@ -70,7 +77,7 @@ def test_loop_refuses_what_cannot_be(changes: dict[str, Any], message: str) -> N
 
 def test_closed_loop_says_so_and_lets_the_memory_go() -> None:
     umem = bytearray(32768)
-    loop = _batch.Loop(umem, 2048, ((0, 1, 1, 1, 1, True, True, False),), bytearray(8 * len(_batch.COUNTERS)))
+    loop = _batch.Loop(umem, 2048, (PORT,), bytearray(8 * len(_batch.COUNTERS)))
     with pytest.raises(BufferError):
         umem.clear()
     loop.close()
