@@ -119,6 +119,13 @@ class Ratio:
             return self.value <= self.goal
         return self.value >= self.goal * (1 - self.noise)
 
+    @property
+    def mark(self) -> str:
+        """Four letters: reached, missed, or below the goal by less than the yardstick differs from itself."""
+        if not self.reached:
+            return "MISS"
+        return "ok  " if self.at_most or self.value >= self.goal else "even"
+
 
 Turns = dict[str, list[Live]]
 
@@ -198,10 +205,7 @@ def main(argv: list[str] | None = None) -> int:
         for one in ratios:
             sign = "<=" if one.at_most else ">="
             told = f" (noise {one.noise:.1%})" if one.noise else ""
-            print(
-                f"{'ok  ' if one.reached else 'MISS'} {one.value:6.3f} {sign} {one.goal:g}  "
-                f"{one.event}: {one.what}{told}"
-            )
+            print(f"{one.mark} {one.value:6.3f} {sign} {one.goal:g}  {one.event}: {one.what}{told}")
     return 0 if all(one.reached for one in ratios) or not options.check else 1
 
 
