@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""A device's features, queues and driver counters by ethtool's ioctl: no subprocess.
+"""A device's features and driver counters by ethtool's ioctl: no subprocess.
 
 The ioctl and not ethtool's netlink family: one call sets all features at once, and no family has to be
 resolved first in each new namespace. Structures: include/uapi/linux/ethtool.h.
@@ -23,7 +23,6 @@ ETHTOOL_GSTATS = 0x1D
 ETHTOOL_GSSET_INFO = 0x37
 ETHTOOL_GFEATURES = 0x3A
 ETHTOOL_SFEATURES = 0x3B
-ETHTOOL_SCHANNELS = 0x3D
 ETH_SS_STATS = 1
 ETH_SS_FEATURES = 4
 ETH_GSTRING_LEN = 32
@@ -82,15 +81,6 @@ class Ethtool:
         if wrong:
             hint = f"the driver keeps {', '.join(sorted(wrong))}"
             raise KernelError("set features", f"{self._where}/{interface}", errno.EOPNOTSUPP, hint)
-
-    def set_channels(self, interface: str, *, receive: int, send: int) -> None:
-        """Set how many queues are in use, on a device that counts them apart (veth does).
-
-        Raises:
-            KernelError: EINVAL (more than it has), EOPNOTSUPP (the driver cannot).
-        """
-        # struct ethtool_channels: cmd, four maxima (ignored), rx, tx, other, combined
-        self._ioctl(interface, struct.pack("=9I", ETHTOOL_SCHANNELS, 0, 0, 0, 0, receive, send, 0, 0))
 
     def statistics(self, interface: str) -> dict[str, int]:
         """The driver's own counters, as `ethtool -S` shows them; {} for a driver without."""

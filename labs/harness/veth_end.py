@@ -64,13 +64,11 @@ class VethEnd:
         self._index = namespace.interface_index(end.name)
 
     def bring_up(self, spec: VethSpec) -> None:
-        """Set features and queues while the device is down, which is cheaper, then bring it up."""
+        """Set the features while the device is down, which is cheaper, then bring it up."""
         with Ethtool(self._namespace) as ethtool:
             wanted = {} if spec.offloads else dict.fromkeys(OFFLOADS, False)
             wanted |= dict.fromkeys(RECEIVE_OFFLOADS, False) | {"rx-gro": self.end.gro}
             ethtool.set_features(self.end.name, wanted)
-            if self.end.send_queues:
-                ethtool.set_channels(self.end.name, receive=spec.queues, send=self.end.send_queues)
         with kernel_errors("bring interface up", self.where):
             self._route.link("set", index=self._index, state="up")
 

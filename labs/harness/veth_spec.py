@@ -29,9 +29,8 @@ class EndSpec:
         addresses: with prefix length, "192.168.1.10/24".
         gro: leave generic receive offload on. The end then receives through NAPI even without an XDP program,
             which frames sent into it by XDP need; it also merges frames, so it is off by default.
-        send_queues: over how many of its queues the kernel spreads what this end sends, from queue 0 on; 0
-            for all. Which flow gets which queue is drawn anew at each start of the machine; with 1 all
-            packets arrive on the other end's queue 0. On queues beyond, AF_XDP sockets too send nothing.
+        send_queues: how many queues this end sends on; 0 for all of the pair. Which flow gets which queue is
+            drawn anew at each start of the machine; with 1 all packets arrive on the other end's queue 0.
     """
 
     node: str
