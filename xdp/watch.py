@@ -33,13 +33,16 @@ XDP = ("redirect", "redirect_err", "exception", "devmap_xmit")  # costs 100 ns a
 
 _NO_MAP = 0x7FFFFFFF  # what the kernel reports as the map of a plain bpf_redirect(), net/core/filter.c
 # The arguments that the programs rely on; the first, no argument of the tracepoint, is not counted.
-_REDIRECT = {0: "net_device", 1: "bpf_prog", 3: "int", 5: "unsigned int", 6: "unsigned int"}
-_ARGUMENTS = {
-    "watch_skb": {0: "sk_buff"},
-    "watch_exception": {0: "net_device", 1: "bpf_prog", 2: "unsigned int"},
+_REDIRECT = (
+    {0: "net_device", 1: "bpf_prog", 3: "int", 5: "unsigned int", 6: "unsigned int"},
+    {0: "net_device", 1: "bpf_prog", 3: "int", 4: "bpf_map", 5: "unsigned int"},  # until Linux 5.12
+)
+_ARGUMENTS: dict[str, tuple[dict[int, str], ...]] = {
+    "watch_skb": ({0: "sk_buff"},),
+    "watch_exception": ({0: "net_device", 1: "bpf_prog", 2: "unsigned int"},),
     "watch_redirect": _REDIRECT,
     "watch_redirect_err": _REDIRECT,
-    "watch_devmap_xmit": {0: "net_device", 1: "net_device", 2: "int", 3: "int", 4: "int"},
+    "watch_devmap_xmit": ({0: "net_device", 1: "net_device", 2: "int", 3: "int", 4: "int"},),
 }
 
 Key = tuple[str, str, str, str]
@@ -103,10 +106,11 @@ class Watch:
         loaded = BpfObject(source, name="watch")
         undo.callback(loaded.close)
         settings = {"everywhere": int(not self._names), "reason_argument": 0, "socket_argument": 0}
+        settings["map_argument"] = int("bpf_map" in prototypes["watch_redirect_err"])
         absent = []
         for name, program in loaded.programs.items():
             known = prototypes[name]
-            unlike = any(known[index : index + 1] != (type_,) for index, type_ in _ARGUMENTS[name].items())
+            unlike = not any(_fits(known, wanted) for wanted in _ARGUMENTS[name])
             asked = name.removeprefix("watch_") in kinds
             program.set_autoload(asked and not unlike)
             if asked and unlike:
@@ -205,6 +209,10 @@ def _event(record: EventRecord, values: bytes) -> Event:
         # A CPU's element has a name only if the first frame of all CPUs was its own.
         next((name.split(b"\0")[0].decode() for _, name in parts if name[0]), ""),
     )
+
+
+def _fits(known: tuple[str, ...], wanted: Mapping[int, str]) -> bool:
+    return all(known[index : index + 1] == (type_,) for index, type_ in wanted.items())
 
 
 def _set(loaded: BpfObject, inodes: tuple[int, ...], settings: Mapping[str, int]) -> None:

@@ -23,6 +23,7 @@ MISSED = "kernel_missed"  # counted only where the tracepoints are
 # net/xdp/xsk.c, __xsk_rcv() and xsk_rcv_check(): what a failed redirect to an AF_XDP socket means. Any other
 # errno is a refusal: EINVAL another device or queue, ENXIO not bound.
 ERRNO_RING_FULL, ERRNO_NO_FRAME, ERRNO_TOO_LONG = "ENOBUFS", "ENOMEM", "ENOSPC"
+FILL_EMPTY = "xsk_rx_fill_ring_empty_descs"
 # An skb that ends so was a frame that another counter holds already: refused by a full ring, dropped by XDP,
 # a capture's copy, or at the receiver's full socket.
 DROPPED_BY_XDP, UNSAID, CAPTURE, SOCKET_FULL = "XDP", "NOT_SPECIFIED", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
@@ -120,7 +121,9 @@ def _redirect(counted: Mapping[str, int], route: Route, onward: int) -> Hop:
     fates = {"rx_ring_full": _at_least_0(counted["xsk_rx_ring_full"]), "no_frame": no_frame}
     if MISSED in counted:
         errors = redirect_errors(counted, route.ingress)
-        too_long = min(errors.get(ERRNO_TOO_LONG, 0), no_frame)  # the socket counts both as rx_dropped
+        # The socket counts both as rx_dropped; the fill ring counts by itself how often it had no frame.
+        without = _at_least_0(no_frame - counted.get(FILL_EMPTY, 0))
+        too_long = min(errors.get(ERRNO_TOO_LONG, 0), without)
         fates |= {"no_frame": no_frame - too_long, "too_long": too_long}
         fates["refused"] = sum(count for name, count in errors.items() if name not in _FATE_OF_ERRNO)
     elif route.native:
@@ -189,9 +192,16 @@ def _causes(counted: Mapping[str, int], route: Route, hops: Collection[Hop]) -> 
     found = []
     errors = redirect_errors(counted, route.ingress)
     of_fate: dict[str, dict[str, int]] = {"rx_ring_full": {}, "no_frame": {}, "too_long": {}, "refused": {}}
+    ended = {f"{hop.name}/{fate.name}": fate.count for hop in hops for fate in hop.fates}
+    one_for_all = errors.get(ERRNO_TOO_LONG, 0)
+    if one_for_all > ended["redirect/too_long"]:
+        # Linux 5.10 has this errno for whatever a socket did not take: the witness knows the sum only.
+        untaken = tuple(f"redirect/{fate}" for fate in _FATE_OF_ERRNO.values())
+        reasons = {name: errors.pop(name) for name in _FATE_OF_ERRNO if name in errors}
+        found.append(Causes(untaken, reasons, missed=_at_least_0(counted[MISSED])))
+        of_fate = {"refused": {}}
     for name, count in errors.items():
         of_fate[_FATE_OF_ERRNO.get(name, "refused")][name] = count
-    ended = {f"{hop.name}/{fate.name}": fate.count for hop in hops for fate in hop.fates}
     for fate, reasons in of_fate.items():
         if reasons or ended[f"redirect/{fate}"]:
             found.append(Causes((f"redirect/{fate}",), reasons, missed=_at_least_0(counted[MISSED])))

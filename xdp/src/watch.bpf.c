@@ -47,6 +47,10 @@ struct bpf_prog {
 	struct bpf_prog_aux *aux;
 };
 
+struct bpf_map {
+	__u32 id;
+};
+
 struct sock_common {
 	possible_net_t skc_net;
 };
@@ -81,6 +85,7 @@ const volatile __u32 namespaces[WATCH_NAMESPACES];
 const volatile __u32 everywhere;
 const volatile __u32 reason_argument;
 const volatile __u32 socket_argument;
+const volatile __u32 map_argument; /* redirects tell the map itself and not its id */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -179,7 +184,7 @@ int watch_exception(__u64 *ctx)
 	return 0;
 }
 
-/* (device, program, target, error, map type, map id, index) */
+/* (device, program, target, error, map type, map id, index); until 5.12 (…, error, map, index) */
 static __always_inline int redirect(__u64 *ctx, struct net_device *dev, struct bpf_prog *prog,
 				    enum watch_kind kind)
 {
@@ -191,8 +196,18 @@ static __always_inline int redirect(__u64 *ctx, struct net_device *dev, struct b
 	event.ifindex = dev->ifindex;
 	event.prog_id = prog->aux->id;
 	event.error = -(int)ctx[3];
-	event.map_id = (__u32)ctx[5];
-	event.index = (__u32)ctx[6];
+	if (map_argument) {
+		struct bpf_map *map = (void *)ctx[4];
+		__u64 index = ctx[5];
+
+		/* One load for both branches would be from an address the verifier cannot tell. */
+		asm volatile("" : "+r"(index));
+		event.map_id = map ? map->id : 0;
+		event.index = (__u32)index;
+	} else {
+		event.map_id = (__u32)ctx[5];
+		event.index = (__u32)ctx[6];
+	}
 	add(&event, dev->name, 1);
 	return 0;
 }

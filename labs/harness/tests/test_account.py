@@ -189,6 +189,20 @@ def test_drops_elsewhere_and_in_captures_move_nothing(run: Run, count: int) -> N
     assert run.ledger(elsewhere) == run.ledger()
 
 
+@given(consistent_runs(watched=True), st.integers(1, 10**6))
+def test_where_one_errno_tells_of_all_that_a_socket_did_not_take_their_sum_must_hold(
+    run: Run, wrong: int
+) -> None:
+    prefix = "kernel_dut_dut0_redirect_err_"
+    counts = {name: run.counted[prefix + name] for name in ("ENOBUFS", "ENOMEM", "ENOSPC")}
+    old = {prefix + "ENOBUFS": 0, prefix + "ENOMEM": 0, prefix + "ENOSPC": sum(counts.values())}
+    old["xsk_rx_fill_ring_empty_descs"] = counts["ENOMEM"]
+    made = run.ledger(old)
+    assert made.balanced
+    assert made.fates() == run.ledger().fates()
+    assert not run.ledger({**old, prefix + "ENOSPC": sum(counts.values()) + wrong}).balanced
+
+
 def test_the_reason_stands_with_the_class_of_which_all_dropped_frames_were() -> None:
     counted = {
         "gen0_tx_dropped": 7,
