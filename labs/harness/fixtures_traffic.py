@@ -33,7 +33,7 @@ def closing(request: pytest.FixtureRequest) -> Iterator[Closing | None]:
     `traffic` sent and `receiver` or `sink` received. `@pytest.mark.loses("hop/fate", frames)` states a loss
     that must be in it, `@pytest.mark.unbalanced("why")` says that it cannot balance.
     """
-    if "pipeline" not in request.fixturenames:
+    if not {"pipeline", "forwarder"} & set(request.fixturenames):
         yield None
         return
     pipeline: Pipeline = request.getfixturevalue("pipeline")

@@ -263,7 +263,7 @@ CLOSING = """
         ledger(traffic(PLAN).sent + 1, replies.drain(50))
 
     @pytest.mark.loses("forwarder/dropped", 50)
-    def test_states_a_loss_that_is_none(pipeline, traffic, receiver):
+    def test_states_a_loss_that_is_none(forwarder, traffic, receiver):  # a pipeline all the same
         replies = receiver("gen", 40000)
         traffic(PLAN)
         replies.drain(50)
