@@ -73,6 +73,23 @@ static inline void deliver(uint32_t port, uint32_t n)
 		CHECK(fake_deliver(port, datagram, sizeof(datagram)));
 }
 
+#define JUMBO 9000
+
+/* A datagram whose IP and UDP lengths are those of all frames together. */
+static inline void make_jumbo(uint8_t jumbo[JUMBO])
+{
+	for (uint32_t i = 0; i < JUMBO; i++)
+		jumbo[i] = (uint8_t)(i * 7 + i / 256);
+	memcpy(jumbo, datagram, sizeof(datagram));
+	jumbo[16] = (JUMBO - 14) >> 8;
+	jumbo[17] = (JUMBO - 14) & 255;
+	jumbo[38] = (JUMBO - 34) >> 8;
+	jumbo[39] = (JUMBO - 34) & 255;
+	fake_frames((struct frame_layout){
+		.frames = FAKE_FRAMES, .frame_size = FAKE_FRAME_SIZE, .chains = true});
+	loop.batch = 16;
+}
+
 struct test_case {
 	const char *name;
 	void (*run)(void);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Tests of what users add to the core's decisions, beside core_test.c and run as it is.
+ * Tests of what users add to the core's decisions, beside loop_test.c and run as it is.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -21,7 +21,7 @@ CASES = {driver: re.findall(r"\bCASE\((\w+), \d", driver.read_text(encoding="utf
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """Compiles a driver, once: `build(HERE / "core_test.c")`."""
+    """Compiles a driver, once: `build(HERE / "loop_test.c")`."""
     folder = tmp_path_factory.mktemp("core")
 
     def compiled(source: Path) -> Path:
