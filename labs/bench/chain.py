@@ -45,6 +45,16 @@ through, 2 it could not run, 130 Ctrl-C
 """
 
 
+def add_common(parser: Parser) -> None:
+    """The options that all runs over `chain` have."""
+    parser.add_argument(
+        "--urgent",
+        action="store_true",
+        help="sender and forwarder go before all else on their CPUs: for a busy machine",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON to stdout, all else to stderr")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Prints each trial and what came of the run; see the epilogue for the exit code."""
     parser = Parser("make bench-chain", str(__doc__), EPILOG)
@@ -52,12 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--packets", type=whole(1, 2**32 - 1), default=10_000_000, metavar="N", help="default 10000000")
     add("--rate", type=whole(1, 10**8), metavar="PPS", help="default: half of the rate without loss")
     add("--check", action="store_true", help="exit code 1 if a frame did not come through")
-    add(
-        "--urgent",
-        action="store_true",
-        help="sender and forwarder go before all else on their CPUs: for a busy machine",
-    )
-    add("--json", action="store_true", help="print JSON to stdout, all else to stderr")
+    add_common(parser)
     options = parser.parse_args(argv)
     out = sys.stderr if options.json else sys.stdout
     with standing(urgent=options.urgent) as (pipeline, cpu):

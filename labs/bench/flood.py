@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 
-from labs.bench.chain import as_json, as_text, long_run, searched, standing
+from labs.bench.chain import add_common, as_json, as_text, long_run, searched, standing
 from labs.harness.arguments import Parser, whole
 from labs.harness.chain import chain_datagram
 from labs.harness.cli import guarded
@@ -41,12 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         help="of the forwarder (default 1: so slow that one sender reaches three times its rate)",
     )
     add("--check", action="store_true", help="exit code 1 also if the flood was not as it should be")
-    add(
-        "--urgent",
-        action="store_true",
-        help="sender and forwarder go before all else on their CPUs: for a busy machine",
-    )
-    add("--json", action="store_true", help="print JSON to stdout, all else to stderr")
+    add_common(parser)
     options = parser.parse_args(argv)
     out = sys.stderr if options.json else sys.stdout
     with standing(options.batch, urgent=options.urgent) as (pipeline, cpu):

@@ -17,7 +17,7 @@ from labs.harness.existing_ns import ExistingNs
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
 from labs.harness.veth import VethPair, sockets
-from labs.harness.veth_end import VethEnd
+from labs.harness.veth_end import VethEnd, bring_up
 from labs.harness.veth_spec import VethSpec
 from xdp.pyxdp.errors import InputError
 
@@ -84,14 +84,7 @@ class NicPair(VethPair):
                     index = namespace.interface_index(end.name)
                     route.link("set", index=index, address=end.mac, mtu=spec.mtu)
                 sides.append(VethEnd(end, namespace, route))
-            for side in sides:
-                side.bring_up(spec)
-            for side in sides:
-                side.await_operational()
-            for side in sides:
-                side.add_addresses()
-                if spec.pin_neighbours:
-                    side.pin_neighbours(spec.other(side.end))
+            bring_up(sides, spec)
             undo.pop_all()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
-from labs.harness.veth_end import VethEnd
+from labs.harness.veth_end import VethEnd, bring_up
 from labs.harness.veth_spec import VethSpec
 
 if TYPE_CHECKING:
@@ -64,16 +64,7 @@ class VethPair:
                 )
             self._index = a.interface_index(spec.a.name)
             undo.callback(self.close)
-            sides = (VethEnd(spec.a, a, route_a), VethEnd(spec.b, b, route_b))
-            for side in sides:
-                side.bring_up(spec)
-            for side in sides:
-                side.await_operational()
-            # Only now: an IPv6 address waits for its link, and frames sent in that time are lost.
-            for side in sides:
-                side.add_addresses()
-                if spec.pin_neighbours:
-                    side.pin_neighbours(spec.other(side.end))
+            bring_up((VethEnd(spec.a, a, route_a), VethEnd(spec.b, b, route_b)), spec)
             undo.pop_all()
 
     @property

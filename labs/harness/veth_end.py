@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from labs.harness.ethtool import Ethtool
@@ -136,3 +136,18 @@ class VethEnd:
                     ifindex=self._index,
                     state=NUD_PERMANENT,
                 )
+
+
+def bring_up(ends: Sequence[VethEnd], spec: VethSpec) -> None:
+    """Bring both ends up, wait until frames pass, then add addresses and neighbours.
+
+    In this order, as an IPv6 address waits for its link, and frames sent in that time are lost.
+    """
+    for end in ends:
+        end.bring_up(spec)
+    for end in ends:
+        end.await_operational()
+    for end in ends:
+        end.add_addresses()
+        if spec.pin_neighbours:
+            end.pin_neighbours(spec.other(end.end))
