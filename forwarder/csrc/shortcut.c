@@ -5,6 +5,8 @@
 
 #include "packet.h"
 
+#define FLUSH_BATCHES 4
+
 /* Nobody looks at the packets, and no table at their frames. */
 static bool is_simple(const struct loop *loop)
 {
@@ -106,6 +108,16 @@ static void write_addresses(const struct loop *loop, const struct port *in, uint
 	}
 }
 
+/* How many packets wait for a call that sends: while batches come full it serves several. */
+static uint32_t flush_at(const struct loop *loop, const struct port *out, uint32_t n)
+{
+	uint32_t several = FLUSH_BATCHES * loop->batch, half = out->tx->size / 2;
+
+	if (n < loop->batch)
+		return loop->batch;
+	return several < half ? several : half;
+}
+
 static uint32_t forward(struct loop *loop, struct port *in, struct port *out, uint32_t from,
 			uint32_t n)
 {
@@ -124,7 +136,7 @@ static uint32_t forward(struct loop *loop, struct port *in, struct port *out, ui
 	count(loop->counters, COUNT_tx_packets, n);
 	count(loop->counters, COUNT_tx_descriptors, n);
 	count(loop->counters, COUNT_tx_bytes, bytes);
-	if (port_tx_pending(out) >= loop->batch)
+	if (port_tx_pending(out) >= flush_at(loop, out, n))
 		port_flush(out, &loop->pool, loop->counters);
 	return n;
 }

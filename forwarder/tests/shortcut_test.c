@@ -65,6 +65,24 @@ static void case_forward_goes_from_ring_to_ring(void)
 	check_sound();
 }
 
+static void case_full_batches_share_a_call(void)
+{
+	loop.action = (struct action){.kind = ACTION_FORWARD};
+	loop.batch = 2;
+	short_way((struct frame_layout){0});
+	deliver(0, 16);
+	for (int i = 0; i < 8; i++)
+		loop_step(&loop);
+	CHECK_EQUAL(fake.ports[1].tx.consumer, 16);
+	CHECK_EQUAL(fake.sendto_calls, 2);
+	deliver(0, 1);
+	loop_step(&loop);
+	CHECK_EQUAL(fake.sendto_calls, 2);
+	loop_run(&loop, 0);
+	CHECK_EQUAL(fake.ports[1].tx.consumer, 17);
+	check_sound();
+}
+
 static void case_forward_takes_the_long_way_where_the_kernel_sends_nothing(void)
 {
 	loop.action.kind = ACTION_FORWARD;
@@ -141,6 +159,7 @@ static void case_drop_wakes_a_kernel_that_waits_for_frames(void)
 static const struct test_case cases[] = {
 	CASE(drop_gives_frames_straight_back, 1),
 	CASE(forward_goes_from_ring_to_ring, 2),
+	CASE(full_batches_share_a_call, 2),
 	CASE(forward_takes_the_long_way_where_the_kernel_sends_nothing, 2),
 	CASE(forward_never_sends_what_is_not_of_a_sound_frame, 2),
 	CASE(drop_takes_the_long_way_where_a_descriptor_is_odd, 1),
