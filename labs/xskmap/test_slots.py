@@ -140,7 +140,12 @@ def test_both_methods_agree_on_occupied_slots_across_many_scans() -> None:
 
 def test_a_socket_that_is_not_bound_yet_has_no_device_and_no_pool(station: Station) -> None:
     with station.dut.socket(AF_XDP, socket.SOCK_RAW) as raw:
-        station.put(0, raw.fileno())
+        try:
+            station.put(0, raw.fileno())
+        except KernelError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            pytest.skip("this kernel takes no socket into an XSKMAP that is not bound (seen on Linux 7.3)")
         found = only_socket(read_xskmap(fd=station.map_fd))
         assert found.inode == os.fstat(raw.fileno()).st_ino
     assert (found.state, found.device, found.ifindex, found.umem) == ("ready", None, None, None)
