@@ -115,7 +115,9 @@ def _bind_once(
     sockets: list[XskSocket] = []
     for part, queue in places:
         for interface in filter(None, (part.interface, part.out, part.mirror)):
-            socket = XskSocket(part, registered, interface, queue, shared=bool(sockets))
+            socket = XskSocket(
+                part, registered, interface, queue, shared=bool(sockets), page_size=umem.page_size
+            )
             undo.callback(socket.close)
             sockets.append(socket)
     return sockets

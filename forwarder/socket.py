@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -39,6 +40,7 @@ class Granted:
         multi_buffer: packets may fill several frames.
         unaligned: the UMEM's frames may lie anywhere.
         shared_umem: other sockets of the process use the same UMEM.
+        page_size: bytes of a page of the UMEM.
         busy_poll: what the kernel says of busy polling.
         tx_budget: descriptors a copy-mode sendto() may send.
         rx_size, tx_size, fill_size, completion_size: entries of the rings.
@@ -55,6 +57,7 @@ class Granted:
     multi_buffer: bool
     unaligned: bool
     shared_umem: bool
+    page_size: int
     busy_poll: BusyPoll
     tx_budget: int
     rx_size: int
@@ -73,6 +76,7 @@ class XskSocket:
         queue: its queue.
         shared: the UMEM has a socket already: this one gets a fill and a completion ring of its own, and the
             bind flags of the first.
+        page_size: bytes of a page of the UMEM.
 
     Raises:
         InputError: no such interface or queue, or the interface is down.
@@ -80,7 +84,14 @@ class XskSocket:
     """
 
     def __init__(
-        self, spec: ForwarderSpec, umem: xsk.XskUmem, interface: str, queue: int, *, shared: bool = False
+        self,
+        spec: ForwarderSpec,
+        umem: xsk.XskUmem,
+        interface: str,
+        queue: int,
+        *,
+        shared: bool = False,
+        page_size: int = mmap.PAGESIZE,
     ) -> None:
         ifindex = netdev.index(interface)
         if not netdev.is_up(interface):
@@ -100,12 +111,14 @@ class XskSocket:
                 check_queue(interface, queue)
             raise
         try:
-            self.granted = self._ask_back(spec, interface, ifindex, queue)
+            self.granted = self._ask_back(spec, interface, ifindex, queue, page_size)
         except BaseException:
             self.close()
             raise
 
-    def _ask_back(self, spec: ForwarderSpec, interface: str, ifindex: int, queue: int) -> Granted:
+    def _ask_back(
+        self, spec: ForwarderSpec, interface: str, ifindex: int, queue: int, page_size: int
+    ) -> Granted:
         with self._options() as options:
             if spec.busy_poll:
                 busy_poll.ask(options, spec.busy_poll_usecs, spec.busy_poll_budget)
@@ -126,6 +139,7 @@ class XskSocket:
             multi_buffer=spec.multi_buffer,
             unaligned=spec.unaligned,
             shared_umem=spec.shared_umem,
+            page_size=page_size,
             busy_poll=polling,
             tx_budget=budget,
             rx_size=self._xsk.rx.size,

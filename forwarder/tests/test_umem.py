@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from xdp.pyxdp.errors import InputError
 
 _made, _unmade = Ring(ring=8), Ring()  # libxdp leaves a ring without memory where another socket has it
 MADE, UNMADE = ctypes.addressof(_made), ctypes.addressof(_unmade)
+POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 PORT = (0, MADE, MADE, MADE, MADE, True, True, False)
 
 
 def test_umem_is_page_aligned_and_seen_without_copy() -> None:
     umem = Umem(16, 2048)
     assert umem.address % 4096 == 0
+    assert umem.page_size == mmap.PAGESIZE
     assert (umem.frames, umem.frame_size, len(umem)) == (16, 2048, 32768)
     frames = np.frombuffer(umem, dtype=np.uint8).reshape(16, 2048)
     frames[3, 7] = 9
@@ -39,12 +42,16 @@ def test_closing_under_a_view_leaves_the_view_alive() -> None:
     assert view[0] == 0
 
 
-def test_missing_huge_pages_are_named_with_what_to_do() -> None:
-    reserved = Path("/proc/sys/vm/nr_hugepages")
-    if int(reserved.read_text()):
-        pytest.skip("huge pages are reserved here")
-    with pytest.raises(InputError, match="nr_hugepages"):
-        Umem(16, 2048, hugepages=True)
+def test_missing_huge_pages_are_told_with_figures() -> None:
+    if not POOL.exists():
+        with pytest.raises(InputError, match="no pages of 2 MiB"):
+            Umem(16, 2048, hugepages=True)
+        return
+    there, free = (int((POOL / f"{name}_hugepages").read_text()) for name in ("nr", "free"))
+    pages = free + 1000
+    missing = rf"needs {pages} pages of 2 MiB and \d+ of {there} are free: reserve them \(echo {there + 1000}"
+    with pytest.raises(InputError, match=missing):
+        Umem(pages * 1024, 2048, hugepages=True)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def wire(topology: Topology) -> Iterator[Callable[[str, str], socket.socket]]:
         yield opened
 
 
+def datagram(size: int, number: int) -> bytes:
+    """A frame of `size` bytes whose lengths are right and whose payload is its own."""
+    frame = bytearray(HEADERS.ljust(size, b"."))
+    frame[16:18] = (size - 14).to_bytes(2, "big")
+    frame[38:40] = (size - 34).to_bytes(2, "big")
+    frame[42:] = bytes((number + at // 256 + at) & 255 for at in range(size - 42))
+    return bytes(frame)
+
+
 def check_books(report: dict[str, Any]) -> dict[str, int]:
     """Every packet has one fate, every frame one place; returns the counters."""
     counters: dict[str, int] = report["counters"]

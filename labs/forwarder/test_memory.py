@@ -19,7 +19,7 @@ from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.topology import CHAIN, PAIR, Topology, TopologySpec
 from xdp.program import Program, ProgramSpec
 
-from .conftest import HEADERS, check_books
+from .conftest import check_books, datagram
 
 pytestmark = pytest.mark.lab
 JUMBO = 9000
@@ -27,15 +27,6 @@ JUMBO = 9000
 
 def with_mtu(spec: TopologySpec, mtu: int) -> TopologySpec:
     return dataclasses.replace(spec, links=tuple(dataclasses.replace(link, mtu=mtu) for link in spec.links))
-
-
-def datagram(size: int, number: int) -> bytes:
-    """A frame of `size` bytes whose lengths are right and whose payload is its own."""
-    frame = bytearray(HEADERS.ljust(size, b"."))
-    frame[16:18] = (size - 14).to_bytes(2, "big")
-    frame[38:40] = (size - 34).to_bytes(2, "big")
-    frame[42:] = bytes((number + at // 256 + at) & 255 for at in range(size - 42))
-    return bytes(frame)
 
 
 class TestMultiBuffer:

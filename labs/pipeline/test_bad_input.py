@@ -182,7 +182,8 @@ def test_huge_pages_that_are_not_there_are_one_line(refused: Refused) -> None:
     if free > 1000:
         pytest.skip(f"{free} huge pages are free")
     said = refused("forward", "-i", "lo", "--hugepages", "--frames", "1048576")
-    assert "free huge pages for the UMEM: reserve them" in said
+    assert "--hugepages: the UMEM needs 1024 pages of 2 MiB and" in said
+    assert "nr_hugepages" in said
 
 
 def test_a_map_that_is_no_xskmap_is_one_line(refused: Refused, program: Program) -> None:
