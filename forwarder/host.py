@@ -14,6 +14,11 @@ if from a wire. For it to be received as it would have been on the interface:
   TAP. The kernel takes the stricter of the TAP's and of `conf.all`: where that is not 0, this is an error.
 - A socket bound to the interface (SO_BINDTODEVICE), and captures on it, do not see what comes by the TAP.
 
+- The kernel takes a frame through the stack before the call returns, so it is never full by itself. It
+  refuses with EIO while it is down, with EBADFD once it was removed, and with EAGAIN only where another
+  process limits the send buffer of its queues (TUNSETSNDBUF) and something, a slow qdisc say, holds back what
+  was written.
+
 A TAP takes one frame a system call. It lives as long as the forwarder.
 """
 

@@ -30,7 +30,7 @@
 	X(callback_failed) /* the Python function raised: its batch was dropped */                 \
 	X(host_packets)	   /* taken by the TAP, which hands them to the host's stack */            \
 	X(host_bytes)                                                                              \
-	X(host_full)	/* had to be dropped: EAGAIN, the TAP takes no more now */                 \
+	X(host_full)	/* had to be dropped: EAGAIN, its send buffer is full (see host.py) */     \
 	X(host_refused) /* had to be dropped: any other errno, the TAP is down (EIO), say */       \
 	X(tx_packets)	/* put into a TX ring */                                                   \
 	X(tx_descriptors)                                                                          \

@@ -85,13 +85,15 @@ def test_what_the_socket_answers_goes_out_of_the_interface(
     forwarder.wait_for(lambda: forwarder.counters()["host_packets"] == 1, 5, "one packet counted")
 
 
+@pytest.mark.parametrize("command", ["set", "del"], ids=["down", "deleted"])
 @pytest.mark.loses("forwarder/host_refused", PACKETS)
 @pytest.mark.usefixtures("pipeline")  # its account is checked at the end
-def test_tap_that_is_down_is_counted_and_costs_no_frame(
-    topology: Topology, forwarder: ForwarderProcess, traffic: Callable[..., TrafficReport]
+def test_tap_that_is_down_or_gone_is_counted_and_costs_no_frame(
+    topology: Topology, forwarder: ForwarderProcess, traffic: Callable[..., TrafficReport], command: str
 ) -> None:
+    change = {"state": "down"} if command == "set" else {}
     with topology["dut"].netlink() as route:
-        route.link("set", index=topology["dut"].interface_index(TAP), state="down")
+        route.link(command, index=topology["dut"].interface_index(TAP), **change)
     traffic(plan([datagram()]))
     forwarder.wait_for(lambda: forwarder.counters()["host_refused"] == PACKETS, 5, "all refused")
     assert forwarder.counters()["host_packets"] == 0
