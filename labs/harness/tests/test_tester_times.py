@@ -14,10 +14,18 @@ from scapy.all import UDP
 from labs.harness.sink import Sink, SinkSpec
 from labs.harness.tests.tester_tools import ETHER, PACKET, V4, checked, payload, received
 from labs.harness.topology import Topology
-from labs.harness.traffic import ENGINES, TrafficPlan, send
+from labs.harness.traffic import ENGINES, TrafficPlan, TrafficReport, send
 from labs.harness.traffic.layout import Stamp
 
 pytestmark = pytest.mark.system
+
+
+def assert_on_time(sent: TrafficReport, plan_s: float) -> None:
+    """The last frame went at its own time: that of the plan, put off and late by what is reported of it."""
+    assert sent.late_ns is not None
+    assert sent.given_up_ns is not None
+    behind_ns = sent.duration_ns - sent.given_up_ns - plan_s * 1e9
+    assert -0.001e9 < behind_ns < sent.late_ns + 0.001e9, sent
 
 
 @pytest.mark.parametrize(
@@ -38,15 +46,17 @@ def test_the_rate_is_kept_and_never_exceeded(pair: Topology, rate: int) -> None:
     sent, report = checked(pair, TrafficPlan(PACKET, count=rate // 2, rate_pps=rate, stamp=True), urgent=True)
     # How close it comes is for `make bench-tester`: a busy machine may slow it down, nothing speeds it up.
     assert sent.rate_error is not None
-    assert -0.1 < sent.rate_error < 0.005
+    assert sent.rate_error < 0.005
+    assert_on_time(sent, (rate // 2 - 1) / rate)
     assert report.perfect, report
-    assert report.total.rate_pps == pytest.approx(rate, rel=0.1)
 
 
 def test_bits_a_second_count_the_length_of_each_frame(pair: Topology) -> None:
     packets = [PACKET, ETHER / V4 / UDP() / payload(1472)]
-    sent, _ = checked(pair, TrafficPlan(packets, count=20_000, rate_bps=200e6, stamp=True), urgent=True)
-    assert sent.rate_bps == pytest.approx(200e6, rel=0.1)
+    plan = TrafficPlan(packets, count=20_000, rate_bps=200e6, stamp=True)
+    sent, _ = checked(pair, plan, urgent=True)
+    assert sent.rate_bps < 200e6 * 1.005
+    assert_on_time(sent, 8 * (sent.bytes - len(packets[-1])) / 200e6)
 
 
 def test_a_burst_goes_together_and_the_rate_holds_on_average(pair: Topology) -> None:
@@ -138,8 +148,9 @@ def test_a_device_that_disappears_ends_it_with_what_was_sent(pair: Topology) -> 
         report = sink.report()
     assert (sent.ended, sent.complete, sent.refused) == ("device disappeared", False, None)
     assert took < 5
-    # those that were under way when it went are lost
-    assert 0.5 * sent.sent < report.total.received <= sent.sent
+    # What came before it went came whole; how much goes into a device that is on its way out is the kernel's affair.
+    assert 0 < report.total.received <= sent.sent
+    assert report.total.received == report.last_sequence + 1
 
 
 def test_a_peer_that_takes_no_redirected_frames_is_told(pair: Topology) -> None:

@@ -165,6 +165,8 @@ class TrafficReport:
         refused: frames that the device or its peer's ring did not take, as the driver counts them; None where
             that is not counted.
         late_ns: the furthest that a frame was behind its time; None where that is not measured.
+        given_up_ns: by how much the frames' times were put off, in all, as they were too far behind to be
+            caught up with; None where that is not measured.
         burst: frames that went together when paced.
     """
 
@@ -181,6 +183,7 @@ class TrafficReport:
     ended: str = ""
     refused: int | None = None
     late_ns: int | None = None
+    given_up_ns: int | None = None
     burst: int = 1
 
     @property

@@ -288,6 +288,7 @@ def _report(plan: TrafficPlan, state: SendState, interrupted: bool, taken: int |
         ended="" if interrupted else ENDINGS.get(done, ""),
         refused=max(0, state.sent - taken) if taken is not None else None,
         late_ns=state.late_ns,
+        given_up_ns=state.given_up_ns,
         burst=burst_size(plan),
     )
 
