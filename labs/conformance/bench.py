@@ -15,7 +15,7 @@ from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import xsk
 from xdp.pyxdp.errors import KernelError
 
-REBIND_S = 1.0
+REBIND_S = 10.0  # the kernel lets go of a queue in a worker of its own, when that comes to its turn
 
 
 class Bench:

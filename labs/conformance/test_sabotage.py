@@ -272,6 +272,7 @@ def test_a_forwarder_that_sends_nothing_back_fails(bench: Bench, case: str) -> N
 
 
 def test_a_forwarder_that_is_not_killed_is_found(bench: Bench, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE_S", 10.0)  # all comes: it is found by the socket, not by waiting
     monkeypatch.setattr(Forwarding, "kill_and_replace", lambda _: 1)
     (result,) = run_matrix(bench, [Mode()], [], [FORWARDER_CASES["forward_killed"]])
     assert result.outcome == "fail"
