@@ -111,7 +111,7 @@ def test_a_child_that_is_never_ready_is_reported_with_its_last_words_and_killed(
         ProcessError, match=r"not ready after 0\.5 s; last output: (\d+) still thinking"
     ) as caught:
         start('print(os.getpid(), "still thinking", flush=True)\nsignal.pause()', ready_timeout_s=0.5)
-    assert 0.5 <= time.monotonic() - began < 2
+    assert 0.5 <= time.monotonic() - began < 10
     pids += [int(word) for word in str(caught.value).split() if word.isdigit()]
     assert pids
     assert not alive(pids[-1])
@@ -121,7 +121,7 @@ def test_a_child_that_ignores_sigterm_is_killed_within_the_bound() -> None:
     with start("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAITS) as process:
         began = time.monotonic()
         assert process.stop(timeout_s=0.2) == {}
-        assert 0.2 <= time.monotonic() - began < 2
+        assert 0.2 <= time.monotonic() - began < 10
         assert process.returncode == -signal.SIGKILL
 
 

@@ -235,7 +235,7 @@ def test_a_signal_ends_it_at_once(pair: Topology, number: signal.Signals, code: 
         with child:
             sink.wait(500, 5.0)
             child.send_signal(number)
-            out, err = child.communicate(timeout=2)
+            out, err = child.communicate(timeout=10)
         assert child.returncode == code, err
         if number == signal.SIGINT:
             sent = int(out.split()[1].replace(",", ""))

