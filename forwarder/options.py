@@ -66,6 +66,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "both_ways", "receive on --out too: with --action forward a two-port bridge that learns nothing"
         ),
         Option("host_tap", "make this TAP, through which packets reach the host's own stack", "NAME"),
+        Option("also_host_tap", "the TAPs that stand for --also, in order", "NAME[,NAME]"),
         Option("mirror", "send a copy of each packet out of this interface besides", "IF"),
         Option("mirror_marked", "copy only what the function marked (verdict | 0x80), as it left it"),
         Option("pcapng", "write each packet, as it was received, to this pcapng file", "FILE"),

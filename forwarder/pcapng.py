@@ -50,7 +50,7 @@ class PcapngSink:
         spec: whose `pcapng` names the file, which is made anew.
 
     Attributes:
-        captures: what each queue's loop is given, in the order of the spec's queues.
+        captures: what each queue's loop is given, in the order of the spec's interfaces and queues.
 
     Raises:
         InputError: the file cannot be written.
@@ -62,24 +62,28 @@ class PcapngSink:
         self.error = ""
         self._thread: threading.Thread | None = None
         self._ending = False
-        sides = [spec.interface, spec.out] if spec.both_ways else [spec.interface]
+        places = [(part, queue) for part in spec.each_interface() for queue in spec.queues]
+        others = [spec.out] if spec.both_ways else []
         with contextlib.ExitStack() as on_error:
             try:
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
                 on_error.callback(os.close, self._fd)
-                self._write_head([(side, queue) for queue in spec.queues for side in sides], spec.pcapng_snap)
+                self._write_head(
+                    [(side, queue) for part, queue in places for side in (part.interface, *others)],
+                    spec.pcapng_snap,
+                )
             except OSError as error:
                 raise InputError(f"--pcapng {self.path}: {error.strerror}") from error
             self._woken_fd, self._wake_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self.captures = [
                 _batch.Capture(
                     RING_BYTES,
-                    place * len(sides),
+                    place * (1 + len(others)),
                     snap=spec.pcapng_snap,
                     marked=spec.pcapng_marked,
                     wake_fd=self._wake_fd,
                 )
-                for place in range(len(spec.queues))
+                for place in range(len(places))
             ]
             on_error.pop_all()
 

@@ -106,13 +106,18 @@ class Forwarder:
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             maps = open_xskmaps(spec, descriptors, on_error)
-            places = [(part, queue) for part in spec.each_interface() for queue in range(len(spec.queues))]
+            n = len(spec.queues)
+            places = [(part, queue) for part in spec.each_interface() for queue in range(n)]
             self.counters = Counters(len(places), descriptors.counters)
             on_error.callback(self.counters.close)
             self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC) if hasattr(os, "eventfd") else -1
             on_error.callback(self._close_stop_fd)
             shared = bind(spec, spec.queues, on_error) if spec.shared_umem else []
-            host = on_error.enter_context(_tap(spec)) if spec.host_tap else None
+            taps = [
+                fd
+                for part in spec.each_interface()
+                for fd in (on_error.enter_context(_tap(part)).fds if spec.host_tap else [None] * n)
+            ]
             self._pcapng = on_error.enter_context(_pcapng(spec)) if spec.pcapng else None
             self.loops: list[BatchLoop] = []
             for place, (part, queue) in enumerate(places):
@@ -122,8 +127,8 @@ class Forwarder:
                     queue,
                     block,
                     function=function,
-                    host_fd=host.fds[queue] if host else None,
-                    capture=self._pcapng.captures[queue] if self._pcapng else None,
+                    host_fd=taps[place],
+                    capture=self._pcapng.captures[place] if self._pcapng else None,
                     verdict=verdict,
                     context=context(spec.queues[queue]) if context else None,
                     stop_fd=self._stop_fd,

@@ -33,6 +33,7 @@ class ForwarderSpec:
         interface: device to receive on, in the process's network namespace.
         also: further devices to receive on, with the same queues and action; they send back only.
         also_xskmap: the pinned XSKMAPs of the programs on these, in their order; none to enter none.
+        also_host_tap: names of TAPs that stand for these, in their order; with `host_tap`, one for each.
         queues: its queues; each gets a thread, a socket and frames of its own.
         action: "drop", "echo", "forward", "respond", "host", "python" or "verdict".
         python: "module:function" for the action "python" (see `forwarder.loop.BatchFunction`).
@@ -97,6 +98,7 @@ class ForwarderSpec:
     interface: str
     also: tuple[str, ...] = ()
     also_xskmap: tuple[str, ...] = ()
+    also_host_tap: tuple[str, ...] = ()
     queues: tuple[int, ...] = (0,)
     action: str = "drop"
     python: str = ""
@@ -164,6 +166,7 @@ class ForwarderSpec:
             ("--out", self.out),
             ("--host-tap", self.host_tap),
             ("--mirror", self.mirror),
+            *(("--also-host-tap", name) for name in self.also_host_tap),
         ):
             if option == "--interface" and not name:
                 raise InputError("name the interface to receive on with --interface")
@@ -184,17 +187,20 @@ class ForwarderSpec:
         names = (self.interface, *self.also)
         if "" in self.also or len(set(names)) != len(names):
             raise InputError(f"--also {_list(self.also)}: name each further interface once")
-        alone = {
-            "--out": self.out,
-            "--mirror": self.mirror,
-            "--host-tap": self.host_tap,
-            "--pcapng": self.pcapng,
-        }
-        for option, value in alone.items():
-            if self.also and value:
+        for option, other in (("--out", self.out), ("--mirror", self.mirror)):
+            if self.also and other:
                 raise InputError(
-                    f"{option} is for one interface: leave --also out, or start a forwarder for each"
+                    f"{option} with --also: the kernel has one completion ring for each queue of {other}, "
+                    "which only one thread can use; start a forwarder for each interface, with other queues"
                 )
+        if len(self.also_host_tap) != (len(self.also) if self.host_tap else 0):
+            raise InputError(
+                "--also-host-tap: a TAP stands for one interface; with --host-tap give one for each of "
+                f"{len(self.also)} interface(s) of --also, without it none"
+            )
+        taps = [self.host_tap, *self.also_host_tap] if self.host_tap else []
+        if len(set(taps)) != len(taps) or "" in taps:
+            raise InputError(f"--also-host-tap {_list(self.also_host_tap)}: name each TAP once")
         if self.also_xskmap and len(self.also_xskmap) != len(self.also):
             raise InputError(
                 f"--also-xskmap: give one map for each of {len(self.also)} interface(s) of --also"
@@ -203,15 +209,19 @@ class ForwarderSpec:
     def each_interface(self) -> tuple[ForwarderSpec, ...]:
         """This spec, and the like for each device of `also`, as specs of one interface."""
         n = len(self.queues)
+        interfaces = (self.interface, *self.also)
+        taps = (self.host_tap, *(self.also_host_tap or ("",) * len(self.also)))
         return tuple(
             dataclasses.replace(
                 self,
                 interface=interface,
                 also=(),
                 also_xskmap=(),
+                also_host_tap=(),
+                host_tap=tap,
                 cpus=self.cpus[place * n : (place + 1) * n],
             )
-            for place, interface in enumerate((self.interface, *self.also))
+            for place, (interface, tap) in enumerate(zip(interfaces, taps, strict=True))
         )
 
     def _check_action(self) -> None:

@@ -36,6 +36,15 @@ def test_head_names_each_interface_and_queue(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_head_has_an_entry_for_each_queue_of_further_interfaces(tmp_path: Path) -> None:
+    path = tmp_path / "all.pcapng"
+    with PcapngSink(spec(path, queues=(0, 3), also=("dut1",))) as sink:
+        assert len(sink.captures) == 4
+    places = [path.read_bytes().find(f"dut{n} queue {q}".encode()) for n in (0, 1) for q in (0, 3)]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [("/nowhere/f", "--pcapng /nowhere/f: No such file or directory"), ("/", "--pcapng /: Is a directory")],

@@ -82,7 +82,7 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
         "xskmap": "/pin",
     }
     # keep_privileges forbids a user, out forbids further interfaces, both_ways a TAP
-    alone = {"interface", "keep_privileges", "also", "also_xskmap", "host_tap"}
+    alone = {"interface", "keep_privileges", "also", "also_xskmap", "host_tap", "also_host_tap"}
     for field in dataclasses.fields(ForwarderSpec):
         if field.name not in changed and field.name not in alone:
             value: Any = field.default
@@ -94,6 +94,9 @@ def test_every_field_can_be_given_on_the_command_line(action: str) -> None:
     assert parse(spec.to_argv())[0] == spec
     keeping = ForwarderSpec("dut0", keep_privileges=True, host_tap="tap0")
     assert parse(keeping.to_argv())[0] == keeping
+    several = ForwarderSpec("a", also=("b", "c"), host_tap="t", also_host_tap=("u", "v"))
+    assert parse(several.to_argv())[0] == several
+    assert [part.host_tap for part in several.each_interface()] == ["t", "u", "v"]
 
 
 def test_descriptors_ride_beside_the_spec() -> None:
@@ -134,7 +137,12 @@ def test_descriptors_ride_beside_the_spec() -> None:
         ({"binding": "magic"}, "choose one of auto"),
         ({"metadata": True}, "--metadata is for --python"),
         ({"also": ("dut0",)}, "name each further interface once"),
-        ({"also": ("dut1",), "out": "dut2"}, "--out is for one interface"),
+        ({"also": ("dut1",), "out": "dut2"}, "--out with --also: .* one completion ring .* queue of dut2"),
+        ({"also": ("dut1",), "mirror": "dut2"}, "--mirror with --also: .* one completion ring"),
+        ({"also": ("a", "b"), "host_tap": "t"}, "a TAP stands for one interface; .* each of 2"),
+        ({"also": ("dut1",), "also_host_tap": ("t",)}, "without it none"),
+        ({"also": ("dut1",), "host_tap": "t", "also_host_tap": ("t",)}, "name each TAP once"),
+        ({"also": ("dut1",), "host_tap": "t", "also_host_tap": ("x" * 16,)}, "at most 15 characters"),
         ({"also": ("dut1",), "also_xskmap": ("/a", "/b")}, "one map for each of 1"),
         ({"also": ("dut1",), "cpus": (0,)}, "one CPU for each of 2"),
         ({"both_ways": True}, "--both-ways needs --out"),
