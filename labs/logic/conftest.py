@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SINK = CHAIN.end("sink0")
 PACKETS = 2_000
+# Of each example. numba is imported and compiles for a second before the forwarder is ready: no quick lab.
+FORMS = [pytest.param("numpy", marks=pytest.mark.lab), pytest.param("numba", marks=pytest.mark.system)]
 
 
 @pytest.fixture

@@ -13,10 +13,7 @@ from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.packets import PORT
 from labs.harness.receiver import Receiver
 from labs.harness.traffic import TrafficReport
-from labs.logic.conftest import PACKETS, plan, to_sink
-
-# numba is imported and compiles for a second before the forwarder is ready: not for the quick labs
-FORMS = [pytest.param("numpy", marks=pytest.mark.lab), pytest.param("numba", marks=pytest.mark.system)]
+from labs.logic.conftest import FORMS, PACKETS, plan, to_sink
 
 
 @pytest.fixture

@@ -24,8 +24,7 @@ from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, Topology, TopologySpec
 from labs.harness.traffic import Traffic, TrafficReport
 from labs.harness.traffic.pcapng import PcapNg
-from labs.logic.conftest import PACKETS, plan, to_sink
-from labs.logic.test_examples import FORMS
+from labs.logic.conftest import FORMS, PACKETS, plan, to_sink
 
 
 @pytest.fixture
