@@ -65,7 +65,7 @@ def with_checksums_again(data: bytes) -> bytes:
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("tags", TAGS)
 @given(payload=st.binary(max_size=1400), sport=st.integers(0, 65535), dport=st.integers(0, 65535))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_echo_swaps_all_addresses_and_keeps_checksums_valid(
     tags: str, network: str, payload: bytes, sport: int, dport: int
 ) -> None:
@@ -114,7 +114,7 @@ def test_what_echo_cannot_handle_is_not_matched_and_not_touched(name: str) -> No
     sequence=st.integers(0, 65535),
     payload=st.binary(max_size=1400) | st.integers(0, 100).map(bytes),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_ping_is_answered_with_a_right_checksum(identifier: int, sequence: int, payload: bytes) -> None:
     packet = ETHER / NETWORKS["IPv4 with options"] / ICMP(id=identifier, seq=sequence) / Raw(payload)
     verdict, answer = act(packet, "respond", **US)
@@ -134,7 +134,7 @@ def test_echo_reply_of_zeros_only_has_the_other_zero_as_checksum() -> None:
 
 @pytest.mark.parametrize("tags", TAGS)
 @given(payload=st.binary(max_size=1400))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_ping_over_ipv6_is_answered(tags: str, payload: bytes) -> None:
     packet = TAGS[tags] / NETWORKS["IPv6"].copy() / ICMPv6EchoRequest(id=1, seq=2, data=payload)
     verdict, answer = act(packet, "respond", **US)
@@ -212,7 +212,7 @@ def test_forward_rewrites_only_the_addresses_that_are_given() -> None:
 @given(
     cut=st.integers(0, 200), flips=st.lists(st.tuples(st.integers(0, 199), st.integers(1, 255)), max_size=6)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_truncated_and_damaged_packets_never_reach_beyond_their_end(
     action: str, name: str, cut: int, flips: list[tuple[int, int]]
 ) -> None:

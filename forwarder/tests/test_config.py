@@ -36,7 +36,7 @@ def test_each_field_of_the_spec_has_one_option_and_one_key() -> None:
 
 
 @given(specs)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_printed_is_read_back(file: Path, spec: ForwarderSpec) -> None:
     file.write_text(format_config(spec))
     assert parse(["--config", str(file)])[0] == spec

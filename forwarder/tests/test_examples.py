@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
@@ -68,7 +68,6 @@ flows = st.tuples(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.lists(flows, min_size=1, max_size=8))
 def test_balancer_keeps_checksums_right_and_flows_together(given_flows: list[Any]) -> None:
     packets = []

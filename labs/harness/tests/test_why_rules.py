@@ -24,7 +24,7 @@ from xdp.xskmap_model import NetNamespace, Owner
 each_case = pytest.mark.parametrize(
     ("case", "make"), [case[1:] for case in ALL], ids=[case[0] for case in ALL]
 )
-few = settings(max_examples=12, deadline=None)  # of each of many cases
+few = settings(max_examples=12)  # of each of many cases
 ELSEWHERE = 77  # a namespace that has nothing to do with ours
 ERRORS = (errno.EINVAL, errno.ENXIO, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC, errno.EOPNOTSUPP)
 

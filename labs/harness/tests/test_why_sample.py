@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import IPv6
@@ -61,7 +61,6 @@ def test_addresses_are_those_of_the_ethernet_header() -> None:
 
 
 @given(st.binary(max_size=80))
-@settings(deadline=None)
 def test_no_bytes_make_it_fail(data: bytes) -> None:
     described(data)
     untagged(data)
