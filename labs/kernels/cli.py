@@ -14,14 +14,14 @@ from labs.harness.arguments import Parser
 from labs.harness.console import console
 from labs.harness.results import ResultFolder, default_root
 from labs.harness.runs import new_run_id
-from labs.harness.vm import accel, kernels, machine
+from labs.harness.vm import accel, kernels, machine, qemu, tools
 from labs.harness.vm.initramfs import Errand
 from labs.harness.vm.spec import Outcome, VmSpec
-from labs.kernels import table
+from labs.kernels import column, table
 from xdp.pyxdp.errors import InputError
 
 KERNELS = "5.10,5.15,6.1,6.12,newest"
-LABS = ("pipeline", "xskmap", "foreign", "forwarder", "ledger", "why")
+LABS = ("pipeline", "xskmap", "foreign", "forwarder", "ledger", "why", "logic")
 ROOT = Path(__file__).parents[2]
 DESCRIPTION = """\
 Boots each kernel in turn and runs the main lab and the labs in it; one table
@@ -62,23 +62,26 @@ def main(argv: list[str]) -> int:
     _check(names, labs, options.object)
     run = new_run_id()
     folder = ResultFolder("kernels", run)
-    columns: list[table.Column] = []
+    columns: list[column.Column] = []
     try:
-        for name in names:
-            print(f"--- {name}", file=sys.stderr, flush=True)
+        for number, name in enumerate(names, 1):
+            print(f"--- {name}, kernel {number} of {len(names)}", file=sys.stderr, flush=True)
             spec = VmSpec(name, timeout_s=options.timeout, accel=options.accel)
             columns.append(_column(spec, folder.path.resolve(), program, labs, run))
+            # Each time: of an hour's work all is there, whatever ends the next kernel.
+            folder.write("kernels.json", table.to_dict(columns), latest=False)
+            folder.write_text("table.md", table.markdown(columns))
     except BaseException:
-        if not any(column.cells for column in columns):
+        if any(folder.path.glob("*/*")):
+            print(f"xdplab: what had ended is in {folder.path}", file=sys.stderr)
+        else:
             folder.discard()
         raise
-    folder.write("kernels.json", table.to_dict(columns), latest=False)
-    folder.write_text("table.md", table.markdown(columns))
     _print(columns)
     print(f"result      {folder.path}/table.md")
-    if not any(column.available for column in columns):
+    if not any(one.available for one in columns):
         raise InputError(columns[0].problem)
-    return int(any(column.failed for column in columns))
+    return int(any(one.failed for one in columns))
 
 
 def _check(names: list[str], labs: list[str], program: str) -> None:
@@ -91,32 +94,42 @@ def _check(names: list[str], labs: list[str], program: str) -> None:
         raise InputError(f"--object {program}: there is no such file")
 
 
-def _column(spec: VmSpec, folder: Path, program: str, labs: list[str], run: str) -> table.Column:
+def _column(spec: VmSpec, folder: Path, program: str, labs: list[str], run: str) -> column.Column:
     """A kernel's column: boots it, and reads what it left."""
     try:
         kernel = kernels.find(spec.kernel)
     except InputError as error:
-        return table.Column(spec.kernel, problem=str(error), available=False)
+        return column.Column(spec.kernel, problem=str(error), available=False)
+    tools.need(qemu.PROGRAM)  # what is missing for one kernel is missing for all
+    tools.static_busybox()
     place = folder / spec.kernel.replace("/", "_")
     place.mkdir()
-    chosen = accel.choose(spec, kernel, run)
-    command = [sys.executable, "-m", "labs.kernels.inside", str(place), program]
-    errand = Errand(
-        [*command, *(f"labs/{lab}" for lab in labs)],
-        machine.errand_environment({"XDPLAB_RESULTS": str(place)}, chosen),
-        ROOT,
-        machine.results_folder(default_root()),
-    )
-    ending = machine.run(spec, kernel, errand, run=run, accel=chosen, stdout=_show, stderr=_show)
+    name = kernels.series_of(kernel.release) if spec.kernel == kernels.NEWEST else spec.kernel
+    try:
+        ending = _boot(spec, kernel, place, [program, *labs], run)
+    except InputError as error:  # a module that it lacks, say: the other kernels are not to blame
+        return column.read(name, kernel.release, place, labs, str(error))
     (place / "console.txt").write_text(ending.console)
     problem = ""
     if ending.outcome is not Outcome.ENDED:
         problem = f"{ending.why}\n{ending.console_end}"
-    name = kernels.series_of(kernel.release) if spec.kernel == kernels.NEWEST else spec.kernel
-    return table.read(name, kernel.release, place, problem)
+    found = column.read(name, kernel.release, place, labs, problem)
+    found.wall_s = ending.wall_s
+    return found
 
 
-def _print(columns: list[table.Column]) -> None:
+def _boot(spec: VmSpec, kernel: kernels.Kernel, place: Path, words: list[str], run: str) -> machine.Ending:
+    chosen = accel.choose(spec, kernel, run)
+    errand = Errand(
+        [sys.executable, "-m", "labs.kernels.inside", str(place), *words],
+        machine.errand_environment({"XDPLAB_RESULTS": str(place)}, chosen),
+        ROOT,
+        machine.results_folder(default_root()),
+    )
+    return machine.run(spec, kernel, errand, run=run, accel=chosen, stdout=_show, stderr=_show)
+
+
+def _print(columns: list[column.Column]) -> None:
     for head, rows in (table.labs_table(columns), table.features_table(columns)):
         if not rows:
             continue
@@ -124,7 +137,7 @@ def _print(columns: list[table.Column]) -> None:
         for title in head:
             shown.add_column(title)
         for row in rows:
-            shown.add_row(row[0], *map(_coloured, row[1:]))
+            shown.add_row(row[0], *(row[1:] if row[0] == table.TIME_ROW else map(_coloured, row[1:])))
         console().print(shown)
         print()
     for line in table.notes(columns):
