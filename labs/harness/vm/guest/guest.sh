@@ -31,6 +31,8 @@ done
 if [ -n "$MODULES" ]; then # the kernel calls modprobe for links and sockets that it does not know yet
 	mkdir -p "/lib/modules/$RELEASE"
 	mount --bind "$MODULES" "/lib/modules/$RELEASE" || die "modules in $MODULES"
+	# ... and for this device when it is opened, if it has a name; elsewhere udev gives it one at boot
+	[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }
 fi
 if [ -n "$RESULTS" ]; then
 	mount -t 9p -o version=9p2000.L,trans=virtio,msize=512000,cache=none results "$RESULTS" || die "results in $RESULTS"
