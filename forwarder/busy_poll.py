@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from xdp.pyxdp.errors import InputError, KernelError
 from xdp.pyxdp.sysfs import open_sysfs
+from xdp.pyxdp.xsk import SO_PREFER_BUSY_POLL
 
 from .guard import Guard
 
 # asm-generic/socket.h; the socket module names none of them
 SO_BUSY_POLL = 46
-SO_PREFER_BUSY_POLL = 69
 SO_BUSY_POLL_BUDGET = 70
 
 SETTINGS = ("napi_defer_hard_irqs", "gro_flush_timeout")

@@ -122,6 +122,15 @@ def tx_budget() -> None:
                 raise KernelError("set XDP_MAX_TX_SKB_BUDGET", "AF_XDP socket", error.errno or 0) from None
 
 
+def busy_poll() -> None:
+    """A socket that is polled instead of interrupted for (SO_PREFER_BUSY_POLL, Linux 5.11)."""
+    with socket.socket(xsk.AF_XDP, socket.SOCK_RAW) as one:
+        try:
+            one.setsockopt(socket.SOL_SOCKET, xsk.SO_PREFER_BUSY_POLL, 1)
+        except OSError as error:
+            raise KernelError("set SO_PREFER_BUSY_POLL", "AF_XDP socket", error.errno or 0) from None
+
+
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[BpfObject]:
     source = (files("xdp") / "objects" / f"{OBJECT}.bpf.o").read_bytes()

@@ -101,6 +101,7 @@ PROBES: dict[str, tuple[str, Callable[[], None]]] = {
     "xsk_frags": ("AF_XDP packets in several frames (XDP_USE_SG)", tries.socket_multi_buffer),
     "rx_metadata": ("the driver's hints for a received frame", tries.rx_metadata),
     "tx_metadata": ("AF_XDP time stamps and checksums for sending", tries.tx_metadata),
+    "busy_poll": ("sockets that receive while they are asked, without interrupts", tries.busy_poll),
     "tx_budget": ("more than 32 frames a system call in copy mode", tries.tx_budget),
     "zero_copy_driver": ("AF_XDP without copies; if it is granted, a bind tells", _zero_copy),
     "huge_pages": ("UMEM on huge pages", _huge_pages),

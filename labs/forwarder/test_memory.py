@@ -29,6 +29,7 @@ def with_mtu(spec: TopologySpec, mtu: int) -> TopologySpec:
     return dataclasses.replace(spec, links=tuple(dataclasses.replace(link, mtu=mtu) for link in spec.links))
 
 
+@pytest.mark.requires("xdp_frags", "xsk_frags")
 class TestMultiBuffer:
     """Frames of 9,000 bytes through an echo whose UMEM has frames of 2,048."""
 

@@ -15,6 +15,7 @@ from ._native import Ring, SocketConfig, UmemConfig, libxdp
 from .errors import KernelError
 
 AF_XDP = 44  # linux/socket.h; the socket module does not name it before Python 3.13
+SO_PREFER_BUSY_POLL = 69  # asm-generic/socket.h; the socket module does not name it either
 # linux/if_xdp.h
 SOL_XDP = 283
 XDP_MMAP_OFFSETS = 1
