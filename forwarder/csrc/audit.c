@@ -29,6 +29,12 @@ static void read_positions(const struct port *port, struct positions *at)
 	at->consumer[COMPLETION] = load(port->completion->consumer);
 	at->producer[FILL] = load(port->fill->producer);
 	at->producer[TX] = load(port->tx->producer);
+	/*
+	 * Before Linux 6.17 a copy-mode sendto() that stops at its budget does not publish what it
+	 * took from the TX ring. What it has completed already, it took.
+	 */
+	if ((int32_t)(at->producer[COMPLETION] - at->consumer[TX]) > 0)
+		at->consumer[TX] = at->producer[COMPLETION];
 }
 
 static void see(const struct frame_pool *pool, uint64_t at, uint8_t *seen, struct audit *audit)

@@ -54,6 +54,7 @@ struct loop {
 	bool no_receive;	 /* fault switch: the RX ring is never read */
 	int stop;		 /* set by loop_stop() from any thread */
 	int audit_state;	 /* another thread asks, and the loop answers between two rounds */
+	uint64_t audit_until_ns; /* so long it looks again when books do not agree */
 	struct audit audit;	 /* the answer */
 	uint8_t *seen;		 /* scratch of the audit: a byte a frame */
 	struct batch batch_now;

@@ -4,6 +4,7 @@
  * found.
  */
 #include <pthread.h>
+#include <sched.h>
 
 #include "cases.h"
 
@@ -52,6 +53,69 @@ static void case_audit_is_sound_while_the_kernel_moves_frames(void)
 	CHECK_EQUAL(seen.rx, 7);
 	CHECK_EQUAL(seen.kernel_receive, 1);
 	CHECK(seen.conserved);
+}
+
+/* A kernel before 6.17 in copy mode: what it took and completed may still stand in the TX ring. */
+static void case_frames_that_were_completed_are_not_in_the_tx_ring_too(void)
+{
+	loop.action.kind = ACTION_ECHO;
+	loop_run(&loop, 0);
+	deliver(0, 8);
+	loop_step(&loop);
+	fake.ports[0].tx.consumer -= 5;
+	struct audit seen = audit();
+
+	CHECK_EQUAL(fake.ports[0].completion.producer, 8);
+	CHECK_EQUAL(seen.tx, 0);
+	CHECK(seen.conserved);
+}
+
+static void *ask_patiently(void *seen)
+{
+	CHECK(loop_ask_audit(&loop, UINT64_MAX / 2, seen));
+	return NULL;
+}
+
+/* In RX and fill ring at once: between two stores of the kernel that is so. */
+static void case_running_loop_looks_again_when_the_kernel_has_not_said_all(void)
+{
+	struct audit seen = {0};
+	pthread_t thread;
+
+	loop_run(&loop, 0);
+	deliver(0, 3);
+	fake.ports[0].fill.consumer--;
+	fake_real_time = true;
+	CHECK(!pthread_create(&thread, NULL, ask_patiently, &seen));
+	while (!__atomic_load_n(&loop.audit_state, __ATOMIC_ACQUIRE))
+		sched_yield();
+	int asked = loop.audit_state;
+
+	loop_answer_audit(&loop);
+	CHECK_EQUAL(loop.audit.duplicates, 1);
+	CHECK_EQUAL(loop.audit_state, asked);
+	fake.ports[0].fill.consumer++;
+	loop_answer_audit(&loop);
+	CHECK(!pthread_join(thread, NULL));
+	CHECK(seen.conserved);
+	CHECK_EQUAL(seen.rx, 3);
+}
+
+static void case_running_loop_says_in_the_end_that_the_books_do_not_agree(void)
+{
+	struct audit seen = {.conserved = true};
+	pthread_t thread;
+
+	loop_run(&loop, 0);
+	loop.pool.free_count--;
+	fake_real_time = true;
+	CHECK(!pthread_create(&thread, NULL, ask_patiently, &seen));
+	while (!__atomic_load_n(&loop.audit_state, __ATOMIC_ACQUIRE))
+		sched_yield();
+	loop.audit_until_ns = 0;
+	loop_answer_audit(&loop);
+	CHECK(!pthread_join(thread, NULL));
+	CHECK(!seen.conserved);
 }
 
 /* The checkers must see what they are there for: each of these breaks the books on purpose. */
@@ -164,6 +228,9 @@ static void case_pool_never_overflows(void)
 static const struct test_case cases[] = {
 	CASE(running_loop_says_where_its_frames_are, 1),
 	CASE(audit_is_sound_while_the_kernel_moves_frames, 1),
+	CASE(frames_that_were_completed_are_not_in_the_tx_ring_too, 1),
+	CASE(running_loop_looks_again_when_the_kernel_has_not_said_all, 1),
+	CASE(running_loop_says_in_the_end_that_the_books_do_not_agree, 1),
 	CASE(leaked_frame_is_found, 1),
 	CASE(frame_with_two_owners_is_found_at_the_end, 1),
 	CASE(frame_in_pool_and_in_use_is_found_at_the_end, 1),
