@@ -18,7 +18,7 @@ EXTRA = "XDPLAB_APT_SOURCES"
 # Releases whose kernels are worth a look, oldest first. Only what "<release>-security" and "-backports" hold
 # is asked for: each release's kernel is updated there, and the main suites' lists are ten times as large.
 DEBIAN = ("bullseye", "bookworm", "trixie")
-UBUNTU = ("focal", "jammy", "noble", "plucky")
+UBUNTU = ("focal", "jammy", "noble", "plucky", "questing", "resolute")
 _release = re.compile(r"(?P<name>[a-z]+)(?P<pocket>-[a-z-]+)?")
 
 

@@ -77,6 +77,14 @@ def test_another_distributions_mirror_is_asked_for_that_ones_releases() -> None:
     assert not any("elsewhere" in line or "bookworm" in line for line in asked)
 
 
+def test_a_list_of_mirrors_is_asked_like_a_mirror() -> None:
+    """As hosted runners of Ubuntu have it."""
+    stanza = "Types: deb\nURIs: mirror+file:/etc/apt/mirrors\nSuites: noble noble-updates\nComponents: main\n"
+    asked = [str(source) for source in sources.kernel_sources(sources.parse(stanza, deb822=True))]
+    assert "deb mirror+file:/etc/apt/mirrors jammy-updates main" in asked
+    assert len(asked) == len(sources.UBUNTU)
+
+
 def test_a_system_without_apts_files_has_no_sources(tmp_path: Path) -> None:
     assert sources.system_sources(tmp_path) == []
 
