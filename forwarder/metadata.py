@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What the driver knows of each received packet: hash, time stamp, VLAN tag, as redirect_meta left it.
+"""What redirect_meta leaves of each received packet: when it came, the driver's hash, time stamp, VLAN tag.
 
 `python -m forwarder.metadata` prints the folder of the C header, for verdict functions in C.
 """
@@ -22,6 +22,7 @@ INCLUDE = Path(xdp.__file__).parent / "include"
 TIMESTAMP, HASH, VLAN = 1, 2, 4
 """Bits of `valid`: the driver gave that field; the others are 0."""
 RX_METADATA = [
+    ("arrived", "<u8"),
     ("timestamp", "<u8"),
     ("hash", "<u4"),
     ("hash_type", "<u4"),
@@ -30,6 +31,15 @@ RX_METADATA = [
     ("valid", "<u4"),
 ]
 """`struct rx_metadata`, for `numpy.dtype`; it ends where the packet begins."""
+
+
+def place(field: str) -> int:
+    """Where a field of `RX_METADATA` lies, from the packet's first byte on: a negative number."""
+    import numpy as np  # rarely needed, and dear at start
+
+    kind = np.dtype(RX_METADATA)
+    assert kind.fields is not None
+    return int(kind.fields[field][1]) - kind.itemsize
 
 
 def reader(frames: NDArray[np.uint8], batch: int) -> Callable[[NDArray[np.void]], NDArray[np.void]]:

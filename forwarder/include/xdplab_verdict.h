@@ -15,6 +15,9 @@
  * `data` is the Ethernet frame, `len` bytes of it (no FCS), at any alignment. Bytes within `len`
  * may be rewritten in place; the length stays. Nothing of it may be kept beyond the call.
  *
+ * Behind the XDP program redirect_meta what the driver knows of it lies in front of `data`: see
+ * xdplab_rx_metadata.h.
+ *
  * `context` is what --verdict-context asked for, one for each queue, zeroed where it is only a
  * size; NULL without it. Each queue has a thread of its own, and no other thread calls with its
  * context: what is in it needs no lock. What queues share (a global, a common context) does.

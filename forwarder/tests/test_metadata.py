@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forwarder.metadata import HASH, INCLUDE, RX_METADATA, TIMESTAMP, VLAN
+from forwarder.metadata import HASH, INCLUDE, RX_METADATA, TIMESTAMP, VLAN, place
 from xdp.pyxdp.btf import Btf
 
 
@@ -21,6 +21,7 @@ def test_layout_is_that_of_the_object(tmp_path: Path) -> None:
     assert kind.fields is not None
     ours = {name: (field[1], field[0].itemsize) for name, field in kind.fields.items()}
     assert {name: (member.offset, member.size) for name, member in members.items()} == ours
+    assert (place("arrived"), place("valid")) == (-kind.itemsize, -4)
     assert kind.itemsize % 4 == 0  # bpf_xdp_adjust_meta takes whole words
     assert kind.itemsize <= 32  # what every kernel that has it gives room for
 

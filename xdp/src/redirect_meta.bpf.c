@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Gives every packet to the AF_XDP socket of its queue, with what the driver knows of it in front.
+ * Gives every packet to the AF_XDP socket of its queue, with what the driver knows of it, and when
+ * it was here, in front.
  *
  * The kernel lets only a program that is bound to one device ask for it
  * (BPF_F_XDP_DEV_BOUND_ONLY), and native mode only. Without room in front of the packet it goes to
@@ -37,7 +38,9 @@ static __noinline void ask_driver(struct xdp_md *ctx, struct rx_metadata *found)
 	enum xdp_rss_hash_type type = 0;
 	__be16 proto = 0;
 
-	if (bpf_xdp_metadata_rx_timestamp && !bpf_xdp_metadata_rx_timestamp(ctx, &found->timestamp))
+	/* veth gives the skb's, which is 0 where no device has stamped it. */
+	if (bpf_xdp_metadata_rx_timestamp &&
+	    !bpf_xdp_metadata_rx_timestamp(ctx, &found->timestamp) && found->timestamp)
 		found->valid |= RX_METADATA_TIMESTAMP;
 	if (bpf_xdp_metadata_rx_hash && !bpf_xdp_metadata_rx_hash(ctx, &found->hash, &type)) {
 		found->hash_type = type;
@@ -53,7 +56,7 @@ static __noinline void ask_driver(struct xdp_md *ctx, struct rx_metadata *found)
 SEC("xdp")
 int redirect_meta(struct xdp_md *ctx)
 {
-	struct rx_metadata found = {};
+	struct rx_metadata found = {.arrived = bpf_ktime_get_tai_ns()};
 	struct rx_metadata *before;
 	int verdict;
 
