@@ -19,7 +19,8 @@ from labs.conformance.site import Wire, is_unsupported
 from labs.conformance.station import SocketSpec, Station, register
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import maps, xsk
-from xdp.pyxdp.errors import KernelError
+from xdp.pyxdp.errors import InputError, KernelError
+from xdp.xskmap import Statistics, read_xskmap
 
 
 class Env(Exchange):
@@ -119,6 +120,14 @@ class Env(Exchange):
             )
             with Station(opened, memory, Mode(need_wakeup=False), SocketSpec(0, 64), queue) as station:
                 yield station
+
+    def kernel_statistics(self, slot: int = 0) -> Statistics | None:
+        """What the kernel itself counts of the socket in a slot of the XSKMAP; None where no BTF tells."""
+        fd = self._program[self.wire].map_fd("xsks_map")
+        try:
+            return read_xskmap(fd=fd, method="btf", with_owners=False).sockets[slot].statistics
+        except (InputError, KernelError):
+            return None
 
     def skip(self, why: str) -> NoReturn:
         """Ends the case: it cannot be tried here."""

@@ -14,6 +14,7 @@ from labs.conformance.env import Env
 from labs.conformance.forwarding import Forwarding
 from labs.conformance.mode import Mode
 from labs.harness.process import ProcessError
+from xdp.features import feature
 from xdp.pyxdp.errors import InputError, KernelError
 
 # What a broken rule may raise; all else, an interrupt above all, ends the run.
@@ -22,6 +23,8 @@ FAILURES = (KernelError, InputError, ProcessError, OSError, ValueError, LookupEr
 
 def why_not(bench: Bench, mode: Mode) -> str:
     """Why the first DUT has not this mode, "" if it has; found by trying, once for zero-copy."""
+    if mode.busy_poll and not (tried := feature("busy_poll")).available:
+        return f"sockets cannot be polled here (Linux 5.11): {tried.reason}"
     if mode.kind != "zerocopy":
         return ""
     if bench.no_zero_copy is None:
