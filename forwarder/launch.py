@@ -4,6 +4,10 @@
 Half of a start is `site`: an editable install's loader alone imports a hundred modules and runs ninja. So the
 forwarder is started as a script, without `site`, and told where its C core lies. Other packages (NumPy, rich,
 what the user's function needs) are looked for only once something is not found without them.
+
+`xdplab forward` has paid for `site` before a line of ours runs, and does not start itself anew without it:
+until --help is printed it takes 75 ms of CPU time, 41 of them for a start of Python that does nothing, and a
+start without `site` takes 52 for the same text.
 """
 
 from __future__ import annotations
