@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from xdp.pyxdp.errors import InputError
 
 from . import _batch, netdev
+from .addresses import ip_bytes, mac_bytes
 from .binding import Binding, bind
 from .socket import Granted
-from .spec import ForwarderSpec, ip_bytes, mac_bytes
+from .spec import ForwarderSpec
 from .umem import Umem
 
 if TYPE_CHECKING:

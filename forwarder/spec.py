@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from xdp.pyxdp.errors import InputError
 
 from . import scheduling
+from .addresses import ip_bytes, mac_bytes
 
 ACTIONS = ("drop", "echo", "forward", "respond", "host", "python", "verdict")
 FUNCTIONS = ("python", "verdict")
@@ -19,7 +20,6 @@ LOCKS = ("none", "all", "on-fault")
 BATCH_MAX = 1024  # csrc/batch.h
 CHAIN_MAX = 18  # MAX_SKB_FRAGS + 1: descriptors of a packet that a socket with XDP_USE_SG may send
 RING_MAX = 1 << 20  # far above any use; the kernel's own limit is what it can allocate
-ADDRESSES_MAX = 8  # ACTION_ADDRESSES, csrc/actions.h
 SNAP_MAX = 65535  # CAPTURE_SNAP_MAX, csrc/capture.h
 CONTEXT_MAX = 1 << 30  # far above any use
 NAME_MAX = 15  # IFNAMSIZ - 1
@@ -382,36 +382,3 @@ def _option(name: str, value: object) -> list[str]:
 
 def _list(values: tuple[object, ...]) -> str:
     return ",".join(str(value) for value in values)
-
-
-def mac_bytes(address: str, option: str) -> bytes:
-    """The 6 bytes of an address written aa:bb:cc:dd:ee:ff; nothing for "".
-
-    Raises:
-        InputError: it is not written so.
-    """
-    if not address:
-        return b""
-    if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", address):
-        raise InputError(f"{option} {address}: write a MAC address as aa:bb:cc:dd:ee:ff")
-    return bytes.fromhex(address.replace(":", ""))
-
-
-def ip_bytes(addresses: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """All IPv4 addresses (4 bytes each) and all IPv6 addresses (16 bytes each), packed.
-
-    Raises:
-        InputError: not an address, or too many.
-    """
-    import ipaddress  # rarely needed, and dear at start
-
-    packed: tuple[list[bytes], list[bytes]] = ([], [])
-    for address in addresses:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError as error:
-            raise InputError(f"--respond-ip {address}: write an IPv4 or IPv6 address") from error
-        packed[parsed.version == 6].append(parsed.packed)
-    if max(map(len, packed)) > ADDRESSES_MAX:
-        raise InputError(f"--respond-ip: at most {ADDRESSES_MAX} addresses of each kind")
-    return b"".join(packed[0]), b"".join(packed[1])
