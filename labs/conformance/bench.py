@@ -14,6 +14,7 @@ from labs.conformance.waiting import Deadline
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import xsk
 from xdp.pyxdp.errors import KernelError
+from xdp.xskmap import Reader
 
 REBIND_S = 10.0  # the kernel lets go of a queue in a worker of its own, when that comes to its turn
 
@@ -29,6 +30,7 @@ class Bench:
         self.site = site
         self._undo = contextlib.ExitStack()
         self._programs: dict[str, Program] = {}
+        self._readers: dict[Program, Reader] = {}
         self.no_zero_copy: str | None = None
 
     def program(self, spec: ProgramSpec, wire: Wire) -> Program:
@@ -37,6 +39,12 @@ class Bench:
         if key not in self._programs:
             self._programs[key] = self._undo.enter_context(Program.load(spec))
         return self._programs[key]
+
+    def reader(self, program: Program) -> Reader:
+        """Reads the program's XSKMAP; made once, as that takes a second where all is emulated."""
+        if program not in self._readers:
+            self._readers[program] = self._undo.enter_context(Reader(fd=program.map_fd("xsks_map")))
+        return self._readers[program]
 
     def close(self) -> None:
         """Detaches and unloads all programs."""

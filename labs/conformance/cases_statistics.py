@@ -33,7 +33,7 @@ def rx_invalid_descs(env: Env) -> str:
     station = env.station(fill=0)
     station.fill.produce([station.memory.spec.size + 2048 * i for i in range(5)])
     station.give(8)
-    station.await_taken()
+    env.await_taken(station)
     frames = env.inbound(8)
     same(data(env.deliver(frames, station, refill=False)), frames, "the socket")
     assert station.fill.level == 0

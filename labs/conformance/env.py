@@ -71,8 +71,8 @@ class Env(Exchange):
         station = self._bind(registered, memory, spec, wire or self.wire, queue)
         self._umems[station] = registered
         station.give(min(umem.frames // 2, umem.fill_size) if fill is None else fill)
-        station.await_taken()
         self.enter(station, queue, wire)
+        self.await_taken(station, queue, wire)
         return station
 
     def multi_buffer_station(self, umem: UmemSpec, *, fill: int | None = None) -> Station:
@@ -147,8 +147,8 @@ class Env(Exchange):
             self._umems[first], first.memory, first.spec, wire or self.wire, queue, new_rings=not same
         )
         station.give(fill)
-        station.await_taken()
         self.enter(station, slot, wire)
+        self.await_taken(station, slot, wire)
         return station
 
     def enter(self, station: Station, slot: int = 0, wire: Wire | None = None) -> None:
@@ -158,6 +158,18 @@ class Env(Exchange):
             self.use(wire=wire)
         xsks = self._program[wire].maps["xsks_map"]
         maps.update(xsks.fd, xsks.info, struct.pack("=I", slot), struct.pack("=I", station.fd))
+
+    def await_taken(self, station: Station, slot: int = 0, wire: Wire | None = None) -> None:
+        """Waits until a zero-copy device has frames of this socket, which the XSKMAP's slot holds."""
+        if self.mode.kind != "zerocopy" or not station.fill.level:
+            return
+        reader = self.bench.reader(self._program[wire or self.wire])
+
+        def taken() -> bool:
+            socket = reader.read(with_owners=False).sockets.get(slot)
+            return socket is not None and socket.fill is not None and bool(socket.fill.unpublished)
+
+        station.await_taken(lambda: bool(station.fill.consumer) or taken())
 
     @contextlib.contextmanager
     def alone(self, umem: UmemSpec) -> Iterator[Station]:

@@ -8,7 +8,7 @@ import errno
 import select
 import socket
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,14 +116,17 @@ class Station:
         if self.fill.needs_wakeup:
             self.wake_reception()
 
-    def await_taken(self) -> None:
+    def await_taken(self, taken: Callable[[], bool]) -> None:
         """Waits until a zero-copy device has taken frames of the first that it was given.
 
         Before that it has nowhere to put packets: they are lost, or kept by what is in front of it. (QEMU's
         hub delivers the first one that it kept after the next one that comes.)
+
+        Args:
+            taken: whether it has; the ring's shared index tells that only after the first packet.
         """
         deadline = Deadline(TAKEN_S)
-        while self.mode.kind == "zerocopy" and self.fill.level and not self.fill.consumer:
+        while not taken():
             self.wake_reception()
             if deadline.over:
                 return  # what comes now shows whether the device works all the same
