@@ -95,8 +95,9 @@ def rings_wrap(env: Env) -> None:
         UmemSpec(frames=64, fill_size=64, completion_size=64), SocketSpec(rx_size=64, tx_size=64)
     )
     frames = env.inbound(300, 100)
-    for at in range(0, 300, 20):
-        part = frames[at : at + 20]
+    # A zero-copy device may look at the fill ring only when a packet comes: it must have frames left then.
+    for at in range(0, 300, 10):
+        part = frames[at : at + 10]
         same(data(env.deliver(part, station)), part, "the socket")
     outbound = env.outbound(300, 100)
     same(env.collect(outbound, station), outbound, "the peer")
