@@ -10,8 +10,9 @@ from labs.conformance.env import Env
 from labs.conformance.exchange import data
 from labs.conformance.frames import same
 from labs.conformance.memory import UmemSpec
-from labs.conformance.station import SocketSpec
+from labs.conformance.station import SocketSpec, Station
 
+SENDTO_S = 0.5  # how long sendto() is tried where it may send nothing at all
 MOMENT_MS = 10  # how long poll() is let wait for what must not come
 
 
@@ -67,13 +68,13 @@ def poll_tx(env: Env) -> None:
 
 
 @case()
-def poll_tx_full(env: Env) -> None:
+def poll_tx_full(env: Env) -> str:
     """A full completion ring stops sending: not writable, nothing lost, and all goes on once it is read."""
     station = env.station(UmemSpec(completion_size=16), SocketSpec(tx_size=32))
     frames = env.outbound(48)
     descriptors = [one for frame in frames for one in station.describe(frame)]
     station.post(descriptors[:32])
-    env.until(lambda: station.kick() >= 0 and station.completion.level == 16, "a full completion ring")
+    told = _fill_completions(env, station)
     station.post(descriptors[32:])
     assert not station.poll(select.POLLOUT, MOMENT_MS), "writable, though nothing can be sent"
     assert (station.tx.level, station.completion.level) == (32, 16)
@@ -81,6 +82,25 @@ def poll_tx_full(env: Env) -> None:
     assert len(station.reap()) == 16
     station.flush()
     same(env.wire.tap.receive(32), frames[16:], "the peer")
+    return told
+
+
+def _fill_completions(env: Env, station: Station) -> str:
+    """Lets the kernel send until the completion ring is full; says so where sendto() moves nothing at all."""
+
+    def kicked() -> bool:
+        station.kick()
+        return bool(station.completion.level)
+
+    if env.mode.busy_poll and env.mode.kind == "zerocopy" and not env.within(SENDTO_S, kicked):
+        # sendto() polls the socket's NAPI, that of reception, and wakes nobody (xsk_no_wakeup()).
+        env.until(
+            lambda: station.poll(select.POLLOUT, 1) >= 0 and station.completion.level == 16,
+            "a full completion ring by poll(), as sendto() sends nothing",
+        )
+        return "sendto() sends nothing while busy polling is preferred: poll() does"
+    env.until(lambda: kicked() and station.completion.level == 16, "a full completion ring")
+    return ""
 
 
 @case(varies=("busy_poll",))

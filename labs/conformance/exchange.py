@@ -12,7 +12,8 @@ from labs.conformance.case import SkipCase
 from labs.conformance.frames import SMALLEST, frame
 from labs.conformance.site import Wire
 from labs.conformance.station import Packet, Station
-from labs.conformance.waiting import Deadline
+from labs.conformance.waiting import PATIENCE_S, Deadline
+from labs.harness.patience import patient
 
 PAUSE_S = 0.0002  # between two frames that are sent meanwhile
 WINDOW = 64  # frames on their way at once: fewer than any ring or device queue in between holds
@@ -83,10 +84,16 @@ class Exchange:
         Raises:
             AssertionError: it does not, within this time.
         """
-        deadline = Deadline()
+        assert self.within(PATIENCE_S, condition), f"waited {patient(PATIENCE_S):g} s for {what}"
+
+    def within(self, seconds: float, condition: Callable[[], bool]) -> bool:
+        """Whether it comes to hold within this time, on an ordinary machine."""
+        deadline = Deadline(seconds)
         while not condition():
-            assert not deadline.over, f"waited {deadline.seconds:g} s for {what}"
+            if deadline.over:
+                return False
             time.sleep(0.0005)
+        return True
 
     @contextlib.contextmanager
     def later(self, seconds: float, call: Callable[[], None]) -> Iterator[None]:
