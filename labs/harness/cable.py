@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Two network cards that are joined already: by a cable, or in a guest on one hub. Borrowed, and given back.
 
-Both move into the namespaces of a topology and take the names, addresses and settings of its ends, as a veth
-pair would have them; at the end they move back with the names that they had. If we die the kernel moves them.
+Both move into the namespaces of a topology and take the names, addresses, queues and settings of its ends, as
+a veth pair would have them; at the end they move back with the names and queues that they had. If we die the
+kernel moves them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labs.harness.ethtool import Channels, Ethtool
 from labs.harness.existing_ns import ExistingNs
 from labs.harness.netlink_errors import kernel_errors
 from labs.harness.netns import NetNs
@@ -48,6 +51,7 @@ class _Before:
     name: str
     mac: str
     mtu: int
+    channels: Channels | None = None
 
 
 class NicPair(VethPair):
@@ -79,7 +83,7 @@ class NicPair(VethPair):
             for device, end, namespace, route in zip(
                 spec.devices, spec.ends, (a, b), (route_a, route_b), strict=True
             ):
-                self._borrow(device, end.name, namespace)
+                self._borrow(device, end.name, namespace, end.send_queues or spec.queues)
                 with kernel_errors("set up device", end.name):
                     index = namespace.interface_index(end.name)
                     route.link("set", index=index, address=end.mac, mtu=spec.mtu)
@@ -94,9 +98,11 @@ class NicPair(VethPair):
             namespace, name, before = self._lent.pop()
             if not namespace.closed:
                 _move(namespace, name, self._home, before)
+                if before.channels is not None:
+                    _set_channels(self._home, before.name, before.channels.now)
         self._home.close()
 
-    def _borrow(self, device: str, name: str, namespace: NetNs) -> None:
+    def _borrow(self, device: str, name: str, namespace: NetNs, queues: int) -> None:
         with contextlib.closing(self._home.netlink()) as route:
             try:
                 link = route.link("get", index=self._home.interface_index(device))[0]
@@ -106,8 +112,28 @@ class NicPair(VethPair):
                     f"no device {device!r} for {name} in this namespace; there is {here}"
                 ) from None
             before = _Before(device, link.get_attr("IFLA_ADDRESS"), link.get_attr("IFLA_MTU"))
+        with Ethtool(self._home) as ethtool:
+            channels = ethtool.channels(device)
         _move(self._home, device, namespace, _Before(name, before.mac, before.mtu))
-        self._lent.append((namespace, name, before))
+        self._lent.append((namespace, name, dataclasses.replace(before, channels=channels)))
+        _use_queues(namespace, name, device, channels, queues)
+
+
+def _use_queues(namespace: NetNs, name: str, device: str, channels: Channels | None, wanted: int) -> None:
+    most = max(1, *channels.most[:2], channels.most[3]) if channels is not None else 1
+    if wanted > most:
+        raise InputError(
+            f"{device} has {most} queue(s), not {wanted}; in a guest: --nic virtio,queues={wanted}"
+        )
+    if channels is not None:
+        _set_channels(namespace, name, channels.with_queues(wanted))
+
+
+def _set_channels(namespace: NetNs, name: str, wanted: tuple[int, ...]) -> None:
+    with Ethtool(namespace) as ethtool:
+        now = ethtool.channels(name)
+        if now is not None and now.now != wanted:
+            ethtool.set_channels(name, wanted)
 
 
 def _move(here: NetNs, device: str, there: NetNs, wanted: _Before) -> None:

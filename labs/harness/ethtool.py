@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""A device's features and driver counters by ethtool's ioctl: no subprocess.
+"""A device's features, queues and driver counters by ethtool's ioctl: no subprocess.
 
 The ioctl and not ethtool's netlink family: one call sets all features at once, and no family has to be
 resolved first in each new namespace. Structures: include/uapi/linux/ethtool.h.
@@ -12,7 +12,8 @@ import errno
 import fcntl
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from labs.harness.netns import NetNs
 from xdp.pyxdp.errors import InputError, KernelError
@@ -22,10 +23,32 @@ ETHTOOL_GSTRINGS = 0x1B
 ETHTOOL_GSTATS = 0x1D
 ETHTOOL_GSSET_INFO = 0x37
 ETHTOOL_GFEATURES = 0x3A
+ETHTOOL_GCHANNELS = 0x3C
+ETHTOOL_SCHANNELS = 0x3D
 ETHTOOL_SFEATURES = 0x3B
 ETH_SS_STATS = 1
 ETH_SS_FEATURES = 4
 ETH_GSTRING_LEN = 32
+
+
+@dataclass(frozen=True)
+class Channels:
+    """A device's queues: for receiving, for sending, for other things, for both ways at once.
+
+    Attributes:
+        most: how many of each there can be.
+        now: how many of each are in use.
+    """
+
+    most: tuple[int, ...]
+    now: tuple[int, ...]
+
+    def with_queues(self, count: int) -> tuple[int, ...]:
+        """`now` with so many queues each way, as far as there can be so many."""
+        receive, send, other, both = self.most
+        if both:
+            return (0, 0, self.now[2], min(count, both))
+        return (min(count, receive), min(count, send), self.now[2] if other else 0, 0)
 
 
 class Ethtool:
@@ -81,6 +104,25 @@ class Ethtool:
         if wrong:
             hint = f"the driver keeps {', '.join(sorted(wrong))}"
             raise KernelError("set features", f"{self._where}/{interface}", errno.EOPNOTSUPP, hint)
+
+    def channels(self, interface: str) -> Channels | None:
+        """How many queues the device has in use and could have; None for a driver that does not say."""
+        try:
+            answer = self._ioctl(interface, struct.pack("=9I", ETHTOOL_GCHANNELS, *[0] * 8))
+        except KernelError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return None
+        values = struct.unpack("=8I", answer[4:])
+        return Channels(values[:4], values[4:])
+
+    def set_channels(self, interface: str, now: Sequence[int]) -> None:
+        """Set how many queues the device uses, as `Channels.now` has them.
+
+        Raises:
+            KernelError: the driver refuses.
+        """
+        self._ioctl(interface, struct.pack("=9I", ETHTOOL_SCHANNELS, *[0] * 4, *now))
 
     def statistics(self, interface: str) -> dict[str, int]:
         """The driver's own counters, as `ethtool -S` shows them; {} for a driver without."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.system, pytest.mark.vm]
 SERIES = ("6.12", kernels.NEWEST)  # a distribution that has no 6.12 has another
 # With emulation, as KVM may be missing, and a guest on both is two guests to wait for.
 RUN = ("--accel", "tcg", "--cpus", "1", "--memory", "768")
+QUEUES = ("--nic", "virtio", "--nic", "virtio,queues=2")
 HANG = """
 echo -1 >/proc/sys/kernel/sched_rt_runtime_us
 for one in /sys/kernel/debug/sched/fair_server/cpu*/runtime; do echo 0 >$one; done
@@ -57,6 +59,16 @@ def result(tmp_path: Path) -> dict[str, object]:
     (folder,) = (tmp_path / "results").glob("*-vm-*")
     assert (folder / "console.txt").read_text()
     return dict(json.loads((folder / "vm.json").read_text()))
+
+
+def taps(command: Command) -> set[str]:
+    """The TAPs that processes of this run hold: with the last of these they go, and their namespace, too."""
+    found: set[str] = set()
+    for process in (name.partition(" ")[2] for name in command.left() if name.startswith("process ")):
+        for info in Path(f"/proc/{process}/fdinfo").glob("*"):
+            with contextlib.suppress(OSError):
+                found.update(re.findall(r"iff:\t(card\d+)", info.read_text()))
+    return found
 
 
 def in_guest(*argv: str, results: Path) -> Command:
@@ -113,12 +125,13 @@ def test_a_guest_that_never_reaches_the_command_has_not_booted(tmp_path: Path) -
     assert command.leaves_nothing(1)
 
 
-def test_ctrl_c_ends_the_guest_at_once(tmp_path: Path) -> None:
-    with started(
-        *run_words(), "--", "sh", "-c", "echo up; sleep 600", results=tmp_path / "results"
-    ) as command:
+@pytest.mark.parametrize("cards", [(), QUEUES], ids=["no-cards", "queues"])
+def test_ctrl_c_ends_the_guest_at_once(tmp_path: Path, cards: tuple[str, ...]) -> None:
+    script = ("--", "sh", "-c", "echo up; sleep 600")
+    with started(*run_words(), *cards, *script, results=tmp_path / "results") as command:
         command.read_until("up")
         assert command.left()
+        assert taps(command) == ({"card0", "card1"} if cards else set())
         began = time.monotonic()
         command.process.send_signal(signal.SIGINT)
         assert command.finish() == 130
@@ -129,8 +142,24 @@ def test_ctrl_c_ends_the_guest_at_once(tmp_path: Path) -> None:
 
 
 def test_not_even_sigkill_leaves_a_guest(tmp_path: Path) -> None:
-    with started(*run_words(), "--", "sleep", "600", results=tmp_path / "results") as command:
-        assert comes_true(lambda: bool(command.left()), 20)
+    with started(*run_words(), *QUEUES, "--", "sleep", "600", results=tmp_path / "results") as command:
+        assert comes_true(lambda: taps(command) == {"card0", "card1"}, 20)
         command.process.kill()
         command.finish()
     assert command.leaves_nothing(5)
+
+
+def test_cards_with_several_queues_hear_each_other(tmp_path: Path) -> None:
+    script = (
+        "grep -c virtio4-input /proc/interrupts; ip link set eth0 up; ip link set eth1 up; "
+        "timeout 60 python -c '\n"
+        "import socket\n"
+        "a, b = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x5588) for _ in range(2))\n"
+        'a.bind(("eth0", 0x5588)); b.bind(("eth1", 0x5588))\n'
+        'a.send(b"\\xff" * 12 + b"\\x88\\x55" + b"heard" * 10)\n'
+        "print(b.recv(100)[14:19].decode())\n"
+        "'"
+    )
+    command = in_guest(*QUEUES, "--", "sh", "-c", script, results=tmp_path / "results")
+    assert command.out.split() == ["2", "heard"], command.err
+    assert command.process.returncode == 0

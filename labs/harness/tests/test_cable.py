@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from forwarder import netdev
 from labs.harness.cable import CableSpec
 from labs.harness.netns import NetNs
 from labs.harness.ping import ping
@@ -48,6 +49,27 @@ def test_cards_carry_frames_under_the_topologys_names_and_come_back_as_they_were
         assert topology["dut"].interface_index("dut0") > 0
     assert cards(home) == before
     assert set(before) == {"eth0", "eth1"}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("queues", [1, 2])
+def test_cards_have_the_topologys_queues_meanwhile_and_their_own_again(run_id: str, queues: int) -> None:
+    spec = dataclasses.replace(CARDS, queues=2)
+    with NetNs("home", run_id) as home, VethPair(spec, home, home), home.entered():
+        before = [netdev.queues(name) for name in ("eth0", "eth1")]
+        with Topology.build(CABLE.with_links(queues=queues)) as topology:
+            for end in topology.spec.ends:
+                with topology[end.node].entered():
+                    assert netdev.queues(end.name) == queues
+        assert [netdev.queues(name) for name in ("eth0", "eth1")] == before
+
+
+@pytest.mark.system
+def test_more_queues_than_a_card_has_are_refused_with_its_name(home: NetNs) -> None:
+    before = cards(home)
+    with pytest.raises(InputError, match=r"eth0 has 1 queue\(s\), not 2; in a guest: --nic virtio,queues=2"):
+        Topology.build(CABLE.with_links(queues=2))
+    assert cards(home) == before
 
 
 @pytest.mark.system

@@ -8,6 +8,7 @@ and QEMU dies with us, however we die.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import selectors
 import socket
@@ -24,6 +25,7 @@ from labs.harness.vm import qemu
 from labs.harness.vm.initramfs import Errand, build
 from labs.harness.vm.kernels import Kernel
 from labs.harness.vm.spec import Outcome, VmSpec
+from labs.harness.vm.switch import Switch
 from labs.harness.vm.tools import need
 
 ALIVE = b"xdplab: alive"
@@ -128,6 +130,9 @@ class _Guest:
                 undo.callback(other.close)
                 ours.setblocking(False)
                 self._sockets[name], theirs[name] = ours, other
+            taps: list[list[int]] = []
+            if any(nic.queues > 1 for nic in spec.nics):
+                taps = undo.enter_context(Switch([nic.queues for nic in spec.nics], run)).fds
             fds = {name: other.fileno() for name, other in theirs.items()}
             argv = qemu.command(
                 spec,
@@ -136,9 +141,11 @@ class _Guest:
                 initramfs=f"/proc/self/fd/{archive}",
                 fds=fds,
                 results=errand.results if errand else None,
+                taps=taps,
             )
             self._started = self._last_beat = time.monotonic()
-            self._qemu = undo.enter_context(Process(argv, run=run, pass_fds=[archive, *fds.values()]))
+            passed = [archive, *fds.values(), *itertools.chain(*taps)]
+            self._qemu = undo.enter_context(Process(argv, run=run, pass_fds=passed))
             for other in theirs.values():  # once only QEMU holds them, their end is its end
                 other.close()
             self._undo = undo.pop_all()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from labs.harness.vm.kernels import Kernel
@@ -22,7 +22,14 @@ COMMAND_LINE = (
 
 
 def command(
-    spec: VmSpec, kernel: Kernel, *, accel: str, initramfs: str, fds: Mapping[str, int], results: Path | None
+    spec: VmSpec,
+    kernel: Kernel,
+    *,
+    accel: str,
+    initramfs: str,
+    fds: Mapping[str, int],
+    results: Path | None,
+    taps: Sequence[Sequence[int]] = (),
 ) -> list[str]:
     """The whole command.
 
@@ -33,6 +40,7 @@ def command(
         initramfs: path of the archive.
         fds: connected sockets, for "console" and for each of `PORTS`.
         results: the folder that is shared for writing; None for none.
+        taps: for each card the descriptors of a TAP, one for each of its queues; without, all are on a hub.
     """
     cpu = spec.cpu or ("host" if accel == "kvm" else "max")
     words = [PROGRAM, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
@@ -49,7 +57,7 @@ def command(
     if results is not None:
         words += _shared("results", results, readonly=False)
     for place, nic in enumerate(spec.nics):
-        words += _card(place, nic)
+        words += _card(place, nic, taps[place] if taps else ())
     return words
 
 
@@ -65,13 +73,19 @@ def _shared(tag: str, folder: Path, *, readonly: bool) -> list[str]:
     ]
 
 
-def _card(place: int, nic: NicSpec) -> list[str]:
-    """A card on the hub that all of the guest's cards share; the host's network is not on it."""
+def _card(place: int, nic: NicSpec, tap: Sequence[int]) -> list[str]:
+    """A card on what all of the guest's cards share; the host's network is not on it."""
     model = "virtio-net-pci" if nic.model == "virtio" else nic.model
-    options = f"{model},netdev=hub{place},mac={mac(place)},romfile="
+    options = f"{model},netdev=net{place},mac={mac(place)},romfile="
     if nic.model == "virtio":
         options += ",disable-legacy=on" + (",iommu_platform=on" if nic.iommu else "")
-    return ["-netdev", f"hubport,id=hub{place},hubid=0", "-device", options]
+    if nic.queues > 1:
+        # An interrupt for each queue's two directions, for the control queue, for changes of the settings.
+        options += f",mq=on,vectors={2 * nic.queues + 2}"
+    ends = f"hubport,id=net{place},hubid=0"
+    if tap:
+        ends = f"tap,id=net{place},vhost=off,fds={':'.join(map(str, tap))}"
+    return ["-netdev", ends, "-device", options]
 
 
 def mac(place: int) -> str:

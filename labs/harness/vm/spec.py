@@ -16,6 +16,7 @@ MAX_CPUS = 64
 MEMORY_MIB = (512, 65536)  # below it the root file system's upper layer leaves nothing for the command
 MAX_SECONDS = 86_400.0
 MAX_NICS = 8
+MAX_NIC_QUEUES = 16
 
 MODULES_OF_NIC = {"virtio": "virtio_net", "igb": "igb", "e1000e": "e1000e", "e1000": "e1000"}
 """Models of network cards, and the kernel module that drives each."""
@@ -37,42 +38,53 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class NicSpec:
-    """One network card of the guest; all of its cards are on one hub, so each hears the others.
+    """One network card of the guest; all of its cards are on one hub or switch, so each hears the others.
 
     Attributes:
         model: "virtio", "igb", "e1000e" or "e1000".
         iommu: virtio only: the device takes addresses from the DMA API (VIRTIO_F_ACCESS_PLATFORM). Zero-copy
             needs that: without it Linux's driver refuses a pool of AF_XDP buffers.
+        queues: virtio only: pairs of a receive and a send queue. Linux uses as many as it has processors.
     """
 
     model: str = "virtio"
     iommu: bool = False
+    queues: int = 1
 
     def __post_init__(self) -> None:
         if self.model not in MODULES_OF_NIC:
             raise InputError(
                 f"no network card is called {self.model!r}; there are {', '.join(MODULES_OF_NIC)}"
             )
-        if self.iommu and self.model != "virtio":
-            raise InputError(f"--nic {self.model},iommu: only virtio has this")
+        if (self.iommu or self.queues != 1) and self.model != "virtio":
+            raise InputError(f"--nic {self}: only virtio has this")
+        if not 1 <= self.queues <= MAX_NIC_QUEUES:
+            raise InputError(f"--nic {self}: give 1 to {MAX_NIC_QUEUES} queues")
 
     @classmethod
     def parse(cls, text: str) -> NicSpec:
-        """From "virtio" or "virtio,iommu".
+        """From "virtio", "virtio,iommu", "virtio,iommu,queues=2".
 
         Raises:
-            InputError: it is neither.
+            InputError: it is none of these.
         """
         model, *options = text.split(",")
-        unknown = [option for option in options if option != "iommu"]
-        if unknown:
-            raise InputError(
-                f"--nic {text}: there is no {unknown[0]!r}; write it like virtio or virtio,iommu"
-            )
-        return cls(model, iommu="iommu" in options)
+        given: dict[str, int] = {}
+        for option in options:
+            name, _, value = option.partition("=")
+            if name == "queues" and value.isdecimal():
+                given[name] = int(value)
+            elif option == "iommu":
+                given[name] = True
+            else:
+                raise InputError(
+                    f"--nic {text}: there is no {option!r}; write it like virtio or virtio,iommu,queues=2"
+                )
+        return cls(model, iommu=bool(given.get("iommu")), queues=given.get("queues", 1))
 
     def __str__(self) -> str:
-        return self.model + (",iommu" if self.iommu else "")
+        queues = f",queues={self.queues}" if self.queues != 1 else ""
+        return self.model + ",iommu" * self.iommu + queues
 
 
 @dataclass(frozen=True)

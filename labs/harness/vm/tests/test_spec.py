@@ -46,7 +46,11 @@ def test_what_no_machine_can_be_is_said_in_one_line(changes: dict[str, object], 
     [
         ("rtl8139", "no network card is called 'rtl8139'; there are virtio, igb"),
         ("virtio,fast", "there is no 'fast'"),
-        ("igb,iommu", "only virtio has this"),
+        ("virtio,queues=two", "there is no 'queues=two'"),
+        ("virtio,queues=0", "--nic virtio,queues=0: give 1 to 16 queues"),
+        ("virtio,queues=17", "give 1 to 16 queues"),
+        ("igb,iommu", "--nic igb,iommu: only virtio has this"),
+        ("igb,queues=2", "--nic igb,queues=2: only virtio has this"),
     ],
 )
 def test_a_card_that_does_not_exist_is_answered_with_those_that_do(text: str, said: str) -> None:
@@ -55,17 +59,34 @@ def test_a_card_that_does_not_exist_is_answered_with_those_that_do(text: str, sa
 
 
 def test_a_card_is_written_as_it_is_read() -> None:
-    for text in ("virtio", "virtio,iommu", "igb", "e1000e"):
+    for text in ("virtio", "virtio,iommu", "virtio,queues=4", "virtio,iommu,queues=2", "igb", "e1000e"):
         assert str(NicSpec.parse(text)) == text
 
 
 def test_all_cards_are_on_one_hub_and_only_the_one_asked_takes_dma_addresses() -> None:
     argv = words(VmSpec(nics=(NicSpec(), NicSpec(iommu=True), NicSpec("igb"))))
-    assert after(argv, "-netdev") == [f"hubport,id=hub{place},hubid=0" for place in range(3)]
+    assert after(argv, "-netdev") == [f"hubport,id=net{place},hubid=0" for place in range(3)]
     cards = [device for device in after(argv, "-device") if "netdev=" in device]
     assert [card.split(",")[0] for card in cards] == ["virtio-net-pci", "virtio-net-pci", "igb"]
     assert ["iommu_platform=on" in card for card in cards] == [False, True, False]
     assert len({card.split("mac=")[1].split(",")[0] for card in cards}) == 3
+
+
+def test_a_tap_has_a_descriptor_for_each_queue_and_the_card_an_interrupt_for_each_way() -> None:
+    spec = VmSpec(nics=(NicSpec(), NicSpec(queues=3)))
+    argv = qemu.command(
+        spec,
+        KERNEL,
+        accel="tcg",
+        initramfs="/proc/self/fd/9",
+        fds=FDS,
+        results=None,
+        taps=[[20], [21, 22, 23]],
+    )
+    assert after(argv, "-netdev") == ["tap,id=net0,vhost=off,fds=20", "tap,id=net1,vhost=off,fds=21:22:23"]
+    one, three = (device for device in after(argv, "-device") if "netdev=" in device)
+    assert "mq=on" not in one
+    assert three.endswith(",mq=on,vectors=8")
 
 
 def test_the_host_is_shared_for_reading_and_only_the_results_for_writing() -> None:
