@@ -9,11 +9,11 @@ import pytest
 
 from forwarder.spec import ForwarderSpec
 from labs.harness.forwarder_process import ForwarderProcess
-from labs.harness.packets import SOURCE_PORT, datagram
 from labs.harness.pipeline import Pipeline
 from labs.harness.receiver import Receiver
 from labs.harness.topology import PAIR, TopologySpec
-from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
+from labs.harness.traffic import TrafficReport
+from labs.pipeline.flows import Flow, exchange, flows_by_queue, moved
 
 pytestmark = [pytest.mark.lab, pytest.mark.balance]
 EACH = 300  # all together fewer than a CPU's backlog holds (net.core.netdev_max_backlog): a stall loses none
@@ -29,29 +29,14 @@ def forwarder_spec() -> ForwarderSpec:
     return ForwarderSpec("dut0", queues=(0, 1), action="echo", check_owners=True)
 
 
-Flow = tuple[int, Receiver]
-
-
 @pytest.fixture
 def flows(
-    pipeline: Pipeline, traffic: Callable[..., TrafficReport], receiver: Callable[..., Receiver]
+    forwarder: ForwarderProcess,
+    traffic: Callable[..., TrafficReport],
+    receiver: Callable[..., Receiver],
 ) -> dict[int, Flow]:
-    """Queue → source port and socket of a flow that the sender's kernel puts there; found out by sending."""
-    found: dict[int, Flow] = {}
-    for port in range(SOURCE_PORT, SOURCE_PORT + 64):
-        socket = receiver("gen", port)  # without it the echo would be answered by an ICMP error, also counted
-        before = pipeline.count()
-        traffic(TrafficPlan(datagram(sport=port), count=1))
-        assert socket.drain([], settle_s=0.05).count == 1
-        delta = pipeline.counted_since(before)
-        for queue in (0, 1):
-            if delta[f"dut0_rx_queue_{queue}_xdp_packets"]:
-                found.setdefault(queue, (port, socket))
-        if len(found) == 2:
-            return found
-    raise AssertionError(
-        f"64 flows, and all on queue {list(found)}: the sender's kernel does not spread them"
-    )
+    """A flow for each queue, as the sender's kernel spreads them."""
+    return flows_by_queue(forwarder, traffic, receiver)
 
 
 def test_two_flows_use_two_sockets_without_cross_talk(
@@ -65,15 +50,9 @@ def test_two_flows_use_two_sockets_without_cross_talk(
     before = pipeline.count()
     counts = {queue: EACH * (1 + queue) for queue in flows}  # unequal, so that swapped queues show
     start = forwarder.counters_of_queues()
-    for queue, (port, socket) in flows.items():
-        plan = Traffic(TrafficPlan(datagram(sport=port), count=counts[queue], rate_pps=20_000, sequence=True))
-        traffic(plan)
-        received = socket.drain(counts[queue], payload=plan.payload)
-        assert received.complete, received
+    exchange(flows, counts, traffic, rate_pps=20_000)
     delta = pipeline.counted_since(before)
     assert delta["program_redirected"] == sum(counts.values())
-    end = forwarder.counters_of_queues()
+    assert moved(forwarder, start, "rx_packets") == moved(forwarder, start, "tx_packets") == counts
     for queue, count in counts.items():
         assert delta[f"dut0_rx_queue_{queue}_xdp_redirect"] == count
-        assert end[queue]["rx_packets"] - start[queue]["rx_packets"] == count
-        assert end[queue]["tx_packets"] - start[queue]["tx_packets"] == count
