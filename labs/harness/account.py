@@ -19,6 +19,7 @@ from labs.harness.ledger import Causes, Fate, Hop, Ledger
 _VIRTIO = {"xdp_redirect": "xdp_redirects"}
 PASSES = "host_"  # a packet that the program passed ends in the host's stack: fate "host_<class>"
 REDIRECTED = "redirected"
+QUEUE = "qdisc_drops"  # of the devices that have a queue
 MISSED = "kernel_missed"  # counted only where the tracepoints are
 # net/xdp/xsk.c, __xsk_rcv() and xsk_rcv_check(): what a failed redirect to an AF_XDP socket means. Any other
 # errno is a refusal: EINVAL another device or queue, ENXIO not bound.
@@ -26,6 +27,7 @@ ERRNO_RING_FULL, ERRNO_NO_FRAME, ERRNO_TOO_LONG = "ENOBUFS", "ENOMEM", "ENOSPC"
 FILL_EMPTY = "xsk_rx_fill_ring_empty_descs"
 # An skb that ends so was a frame that another counter holds already: refused by a full ring, dropped by XDP,
 # a capture's copy, or at the receiver's full socket.
+BY_QUEUE = "QDISC_"
 DROPPED_BY_XDP, UNSAID, CAPTURE, SOCKET_FULL = "XDP", "NOT_SPECIFIED", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
 
 
@@ -92,14 +94,19 @@ def _sender_and_verdict(
     arrivals = counted[f"{route.ingress}_rx_packets"]
     if route.native:
         arrivals = _queues(counted, route.ingress, "xdp_packets")
-    refused = _at_least_0(counted[f"{route.sender}_tx_dropped"] - retried)
+    # What the queue before the device does not take the sender is told, too, and offers again.
+    queue = counted.get(f"{route.sender}_{QUEUE}")
+    refused = _at_least_0(counted[f"{route.sender}_tx_dropped"] - _at_least_0(retried - (queue or 0)))
+    ends = {"device_refused": refused}
+    if queue is not None:
+        ends["queue_dropped"] = _at_least_0(queue - retried)
     fates, verdicts = {PASSES + name: count for name, count in program.items()}, sum(program.values())
     if program:
         redirected = fates.pop(PASSES + REDIRECTED, 0)
     else:
         fates, verdicts = _foreign_verdicts(counted, route, arrivals - redirected), arrivals
     return [
-        _hop("sender", sent, {"device_refused": refused}, arrivals),
+        _hop("sender", sent, ends, arrivals),
         _hop("xdp", verdicts, fates, redirected),
     ]
 
@@ -227,7 +234,10 @@ def stack_drops(counted: Mapping[str, int], device: str, *, refused: int = 0) ->
     found = _matching(counted, pattern)
     for other in (CAPTURE, DROPPED_BY_XDP):
         found.pop(other, None)
-    unsaid = found.pop(UNSAID, 0) - refused
+    # What the device's own queue dropped on the way out; older kernels have no name for it.
+    named = sum([found.pop(name) for name in list(found) if name.startswith(BY_QUEUE)])
+    unnamed = _at_least_0(counted.get(f"{device}_{QUEUE}", 0) - named)
+    unsaid = found.pop(UNSAID, 0) - refused - unnamed
     return {**found, UNSAID: unsaid} if unsaid > 0 else found
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
 
+from labs.harness import qdisc
 from labs.harness.ethtool import Ethtool
 from labs.harness.netns import NetNs
 from labs.harness.patience import patient
@@ -150,6 +151,8 @@ class Counters:
     def add_interface(self, namespace: NetNs, interface: str) -> None:
         """Count an interface: the link's 64-bit counters and the driver's own.
 
+        If it has a queue (qdisc), what that drops is counted as "qdisc_drops"; a veth has none.
+
         Raises:
             InputError: there is no such interface, or its name is taken.
         """
@@ -162,9 +165,13 @@ class Counters:
             self._ethtool[namespace.inode] = self._undo.enter_context(Ethtool(namespace))
         netlink, ethtool = self._netlink[namespace.inode], self._ethtool[namespace.inode]
 
+        queued = qdisc.drops(netlink, index) is not None
+
         def read() -> dict[str, int]:
             values = link_statistics(netlink, index, interface)
             values.update(ethtool.statistics(interface))
+            if queued:
+                values["qdisc_drops"] = qdisc.drops(netlink, index) or 0
             for name in NOT_COUNTERS:
                 values.pop(name, None)
             return values

@@ -241,6 +241,24 @@ def test_frames_that_were_offered_again_are_no_loss() -> None:
     assert str(run.ledger().first_break()) == "3 frames too many at sender"
 
 
+@given(consistent_runs(watched=True), frames, st.integers(0, 10**6), st.booleans())
+def test_what_the_senders_queue_dropped_is_a_fate_but_what_it_refused_is_none(
+    run: Run, dropped: int, refused: int, unnamed: bool
+) -> None:
+    counted = {"gen0_qdisc_drops": dropped + refused}
+    # Echoed, so that the same device is the last one: its queue's drops are none of the receiver's.
+    reason = "NOT_SPECIFIED" if unnamed else "QDISC_DROP"
+    counted["kernel_sink_sink0_skb_" + reason] = dropped + run.counted.get(
+        "kernel_sink_sink0_skb_" + reason, 0
+    )
+    counted["sink0_qdisc_drops"] = dropped
+    more = replace(run, sent=run.sent + dropped, arrived=replace(run.arrived, never=None))
+    made = more.ledger(counted, retried=refused)
+    assert made.balanced, made.table()
+    assert made.fates()["sender/queue_dropped"] == dropped
+    assert made.fates()["sender/device_refused"] == run.counted["gen0_tx_dropped"]
+
+
 @pytest.mark.parametrize("device", ["dut0", "dut1"])
 def test_drops_are_told_apart_by_device(device: str) -> None:
     counted = {
