@@ -27,6 +27,9 @@ from xdp.pyxdp.errors import InputError
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
+QUEUE = "pfifo"  # drops only what finds no room, and says so to the sender
+QUEUE_FRAMES = 1000
+
 
 @dataclass(frozen=True)
 class CableSpec(VethSpec):
@@ -89,6 +92,10 @@ class NicPair(VethPair):
                     route.link("set", index=index, address=end.mac, mtu=spec.mtu)
                 sides.append(VethEnd(end, namespace, route))
             bring_up(sides, spec)
+            for end, namespace, route in zip(spec.ends, (a, b), (route_a, route_b), strict=True):
+                # The default may drop what has waited (fq_codel); a veth has no queue. The move back ends it.
+                with kernel_errors("set queue", end.name):
+                    route.tc("replace", QUEUE, namespace.interface_index(end.name), limit=QUEUE_FRAMES)
             undo.pop_all()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 
@@ -40,6 +41,13 @@ def cards(home: NetNs) -> dict[str, tuple[str, int]]:
         netlink.close()
 
 
+def queue_of(namespace: NetNs, interface: str) -> str:
+    with contextlib.closing(namespace.netlink()) as route:
+        index = namespace.interface_index(interface)
+        (queue,) = (one for one in route.get_qdiscs(index) if one["index"] == index)
+        return str(queue.get_attr("TCA_KIND"))
+
+
 @pytest.mark.system
 def test_cards_carry_frames_under_the_topologys_names_and_come_back_as_they_were(home: NetNs) -> None:
     before = cards(home)
@@ -47,6 +55,8 @@ def test_cards_carry_frames_under_the_topologys_names_and_come_back_as_they_were
         assert cards(home) == {}
         assert ping(topology["gen"], "192.168.1.20", run=topology.run, count=2).received == 2
         assert topology["dut"].interface_index("dut0") > 0
+        for end in topology.spec.ends:
+            assert queue_of(topology[end.node], end.name) == "pfifo"  # whatever the default is
     assert cards(home) == before
     assert set(before) == {"eth0", "eth1"}
 
