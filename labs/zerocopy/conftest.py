@@ -19,7 +19,7 @@ from xdp.device_features import zero_copy_devices
 from xdp.program import Program
 from xdp.pyxdp.errors import KernelError
 
-GUEST = "xdplab vm run --nic virtio --nic virtio,iommu -- pytest labs/zerocopy"
+GUEST = "xdplab vm run --nic virtio --nic virtio,iommu,queues=2 -- pytest labs/zerocopy"
 DEVICES = ("eth0", "eth1")
 
 
