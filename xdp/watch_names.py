@@ -15,6 +15,7 @@ from .pyxdp.errors import InputError
 from .watch_events import ACTIONS, Event
 
 FULL = "FULL"  # a device took fewer frames than it was given, and gave no error
+UNSAID = "NOT_SPECIFIED"
 # Program of src/watch.bpf.c → its tracepoint.
 TRACEPOINTS = {
     "watch_skb": "kfree_skb",
@@ -47,10 +48,16 @@ def of_kernel() -> tuple[dict[str, tuple[str, ...]], dict[int, str]]:
 def reason(event: Event) -> str:
     """Why frames were dropped, by name: a drop reason, a verdict, an errno."""
     if event.kind == "skb":
-        return of_kernel()[1].get(event.index) or f"REASON_{event.index}"
+        # Before Linux 5.17 the tracepoint gave none, and there was no enumeration.
+        return of_kernel()[1].get(event.index) or (f"REASON_{event.index}" if event.index else UNSAID)
     if event.kind == "exception":
         return ACTIONS[event.index] if event.index < len(ACTIONS) else f"ACTION_{event.index}"
     return errno.errorcode.get(event.error, str(event.error)) if event.error else FULL
+
+
+def known(name: str) -> str:
+    """A drop reason as this kernel gives it: by this name, or NOT_SPECIFIED where it is older than that."""
+    return name if name in of_kernel()[1].values() else UNSAID
 
 
 def function(address: int) -> str:

@@ -119,6 +119,7 @@ class TestStatistics:
             forwarder.wait(0.2)
 
 
+@pytest.mark.requires("live_frames")
 @pytest.mark.parametrize("echo", [False, True], ids=["drop", "echo"])
 def test_end_under_load_conserves_every_frame(
     topology: Topology, program: Program, attachment: object, run_id: str, echo: bool

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from labs.harness.arrived import SEEN, SINK, Arrived
 from labs.harness.ledger import Causes, Fate, Hop, Ledger
+from xdp.watch_names import UNSAID
 
 # virtio_net's names where they are others than veth's; its queues are "rx0_…", veth's "rx_queue_0_…".
 _VIRTIO = {"xdp_redirect": "xdp_redirects"}
@@ -28,7 +29,7 @@ FILL_EMPTY = "xsk_rx_fill_ring_empty_descs"
 # An skb that ends so was a frame that another counter holds already: refused by a full ring, dropped by XDP,
 # a capture's copy, or at the receiver's full socket.
 BY_QUEUE = "QDISC_"
-DROPPED_BY_XDP, UNSAID, CAPTURE, SOCKET_FULL = "XDP", "NOT_SPECIFIED", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
+DROPPED_BY_XDP, CAPTURE, SOCKET_FULL = "XDP", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from labs.harness.netns import NetNs
+from xdp.feature_tries import live_frames
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp.run import LIVE_FRAMES, run
 
@@ -25,8 +26,10 @@ def flood(namespace: NetNs, interface: str, frame: bytes, count: int) -> FloodRe
     The call ends with the last frame; a signal ends it earlier.
 
     Raises:
-        KernelError: the kernel has no live frames (Linux 5.18), or was interrupted (EINTR).
+        InputError: the kernel has no live frames (Linux 5.18).
+        KernelError: it was interrupted (EINTR).
     """
+    live_frames()  # an older kernel runs the program as often as it is told, sends nothing, and says nothing
     ifindex = namespace.interface_index(interface)
     with Program.load(ProgramSpec("emit", rodata={"ifindex": ifindex})) as program, namespace.entered():
         start = time.perf_counter_ns()

@@ -31,6 +31,7 @@ RX_RING = 2048
 TOO_FAST = {"redirect/rx_ring_full", "redirect/no_frame", "sender/device_refused", "tx/refused_by_device"}
 
 
+@pytest.mark.requires("live_frames")
 class TestThreeTimes:
     """The forwarder asks Python for each packet, which keeps it slow: the sender goes three times as fast."""
 
@@ -97,6 +98,7 @@ class TestThreeTimes:
         }
 
 
+@pytest.mark.requires("live_frames")
 class TestBesidesOtherTraffic:
     """Another pair of namespaces is flooded at the same time, with drops of every kind."""
 

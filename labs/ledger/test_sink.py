@@ -50,6 +50,7 @@ def plan(place: str) -> TrafficPlan:
     return TrafficPlan(packet, count=FRAMES, rate_pps=RATE, stamp=True)
 
 
+@pytest.mark.requires("live_frames")
 def test_every_frame_is_verified_by_the_sink_and_accounted_for(
     plan: TrafficPlan,
     sink: Callable[..., Sink],
@@ -73,6 +74,7 @@ class TestOnAPair:
     def place(self) -> str:
         return "pair"
 
+    @pytest.mark.requires("live_frames")
     def test_flows_that_do_not_belong_here_end_as_such(
         self,
         plan: TrafficPlan,
@@ -96,6 +98,7 @@ class TestOnAPair:
         verifier = sink(plan)
         assert verifier.drain(traffic(plan).sent).perfect
 
+    @pytest.mark.requires("live_frames")
     @pytest.mark.unbalanced("frames were claimed that nobody sent")
     def test_a_frame_that_nobody_sent_is_missed_by_the_sink(
         self,
@@ -113,6 +116,7 @@ class TestOnAPair:
             "0 frames counted at sink/unexpected, 1 named by the sink",
         ]
 
+    @pytest.mark.requires("live_frames")
     def test_without_a_pipeline_it_is_told_where(
         self, plan: TrafficPlan, sink: Callable[..., Sink], traffic: Callable[..., TrafficReport]
     ) -> None:
@@ -165,6 +169,7 @@ class TestLost:
     def forwarder_spec(self) -> ForwarderSpec:
         return ForwarderSpec("dut0", action="echo", no_fill=True)
 
+    @pytest.mark.requires("live_frames")
     @pytest.mark.usefixtures("pipeline")
     @pytest.mark.loses("redirect/no_frame", 500)
     def test_what_never_came_is_a_loss_in_the_closing_account(

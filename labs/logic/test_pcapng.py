@@ -83,6 +83,7 @@ class TestAll:
             ).stdout
             assert f"{PACKETS}" in counted
 
+    @pytest.mark.requires("live_frames")
     def test_flood_skips_what_the_file_is_too_slow_for_and_counts_it(
         self, path: Path, topology: Topology, forwarder: ForwarderProcess
     ) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from labs.harness.account import DROPPED_BY_XDP, UNSAID, account
+from labs.harness.account import DROPPED_BY_XDP, account
 from labs.harness.arrived import Arrived
 from labs.harness.packets import SOURCE_PORT
 from labs.harness.pipeline import Pipeline
@@ -16,6 +16,7 @@ from labs.harness.traffic import Traffic, send
 from labs.pipeline.result import LabResult
 from labs.pipeline.spec import LabSpec
 from xdp.watch_events import Drop
+from xdp.watch_names import UNSAID
 
 RECEIVE_DEADLINE_S = 5.0
 Progress = Callable[[int], None]

@@ -111,6 +111,7 @@ def test_dead_socket(scene: Scene) -> None:
     assert scene.ask().name == "socket_dead"
 
 
+@pytest.mark.requires("live_frames")
 def test_peer_without_napi_of_the_device(scene: Scene, faulty: Path) -> None:
     scene.start(faulty, scene.attach(mode="generic"))
     scene.send(lambda: flood(scene.gen, "gen0", OURS, 64))

@@ -62,6 +62,7 @@ class TestWatch:
             Event("redirect_err", *common, errno.ENOBUFS, count=3),
         }
 
+    @pytest.mark.requires("live_frames")
     def test_frames_that_leave_by_xdp_are_counted_where_they_leave(self, scene: Scene) -> None:
         scene.attach(ProgramSpec("xdp_drop"))
         gen0 = scene.gen.interface_index("gen0")

@@ -7,6 +7,7 @@ import errno
 
 import pytest
 
+from xdp import watch_names
 from xdp.watch_events import Event
 from xdp.watch_names import reason
 
@@ -54,3 +55,11 @@ def test_a_drop_is_told_from_a_success_and_where_it_happened(
 )
 def test_a_drop_has_a_reason_by_name(event: Event, name: str) -> None:
     assert reason(event) == name
+
+
+def test_a_kernel_that_gives_no_reason_is_told_from_one_that_has_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_names, "of_kernel", lambda: ({}, {}))
+    assert reason(Event("skb", 2, 7)) == watch_names.UNSAID == watch_names.known("NO_SOCKET")
+    assert reason(Event("skb", 2, 7, index=77)) == "REASON_77"

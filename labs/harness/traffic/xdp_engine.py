@@ -251,9 +251,8 @@ class _Sender:
         except KernelError as error:
             if error.errno == errno.EINTR:
                 return
-            hint = (
-                "live frames need Linux 5.18 and root" if error.errno in (errno.EINVAL, errno.EPERM) else ""
-            )
+            unknown = (errno.E2BIG, errno.EINVAL, errno.EPERM)  # the first of kernels that know no batch size
+            hint = "live frames need Linux 5.18 and root" if error.errno in unknown else ""
             raise KernelError("send live frames", self._interface, error.errno or 0, hint) from error
 
     def _repeat(self) -> int:
