@@ -7,12 +7,16 @@ Not by /sys/class/net: sysfs shows the devices of the namespace that mounted it,
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import fcntl
+import os
 import socket
 import struct
+from collections import Counter
 
-from xdp.pyxdp.errors import InputError
+from xdp.pyxdp.errors import InputError, KernelError
+from xdp.pyxdp.sysfs import open_sysfs
 
 IFNAMSIZ = 16
 # linux/sockios.h and linux/ethtool.h
@@ -91,7 +95,7 @@ def ipv6(name: str) -> list[bytes]:
 
 
 def queues(name: str) -> int | None:
-    """Number of queues that the device has in use now; None where its driver does not say.
+    """Number of queues that the device has in use now; None where neither its driver nor sysfs says.
 
     The larger of RX and TX queues, as the kernel's own check at bind takes it (xp_assign_dev,
     net/xdp/xsk_buff_pool.c).
@@ -101,6 +105,20 @@ def queues(name: str) -> int | None:
     try:
         ask(SIOCETHTOOL, name, struct.pack("P", channels.buffer_info()[0]))
     except OSError:
-        return None
+        return _queues_in_sysfs(name)  # lo, and veth before Linux 5.13
     rx, tx, _other, combined = channels[5:9]
     return max(rx, tx) + combined or None
+
+
+def _queues_in_sysfs(name: str) -> int | None:
+    with contextlib.ExitStack() as undo:
+        try:
+            root = open_sysfs()
+            undo.callback(os.close, root)
+            folder = os.open(f"class/net/{name}/queues", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+            undo.callback(os.close, folder)
+            with os.scandir(folder) as found:
+                kinds = Counter(queue.name.partition("-")[0] for queue in found)
+        except (OSError, KernelError):
+            return None
+    return max(kinds["rx"], kinds["tx"]) or None

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.lab
     [
         (ForwarderSpec("nope0"), "no interface named 'nope0' in this network namespace"),
         (ForwarderSpec("dut0", queues=(7,)), "dut0 has no queue 7: it has queue 0 only"),
+        (ForwarderSpec("lo", queues=(1,)), "lo has no queue 1: it has queue 0 only"),
         (
             ForwarderSpec("dut0", frame_size=8192),
             "register UMEM .* frame size must be a power of two from 2048",
@@ -39,7 +40,17 @@ pytestmark = pytest.mark.lab
         (ForwarderSpec("dut0", action="forward", out="dut9"), "no interface named 'dut9'"),
         (ForwarderSpec("dut0", xskmap="/nowhere"), "/nowhere"),
     ],
-    ids=["interface", "queue", "frame size 8192", "size 1024", "unaligned 5000", "zero-copy", "out", "pin"],
+    ids=[
+        "interface",
+        "queue",
+        "untold queues",
+        "frame size 8192",
+        "size 1024",
+        "unaligned 5000",
+        "zero-copy",
+        "out",
+        "pin",
+    ],
 )
 def test_refusal_says_what_to_do(topology: Topology, run_id: str, spec: ForwarderSpec, message: str) -> None:
     with pytest.raises(NotReadyError, match=message) as refused:
