@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from xdp.pyxdp.errors import InputError, KernelError
 
 from .config import blame, format_config, read_config
-from .options import FIELDS, GROUPS, add_options
+from .options import FIELDS, GROUPS, add_options, numbers
 from .process import Descriptors
 from .run import run, write_line
 from .spec import ForwarderSpec
@@ -125,14 +125,6 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _more_sources(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
-    add(
-        "--also-xskmap-fd",
-        dest="also_xskmap_fds",
-        type=lambda text: tuple(int(part) for part in text.split(",")),
-        default=(),
-        metavar="N[,N]",
-        help="the same for each of --also, in order",
-    )
     for binding, what in (("copy", "copy mode"), ("zero-copy", "zero-copy mode, or fail")):
         add(
             f"--{binding}",
@@ -159,6 +151,14 @@ def _add_descriptors(group: argparse._ActionsContainer) -> None:
         ("counters", "keep the counters in this memfd, live"),
     ):
         group.add_argument(f"--{name}-fd", type=int, metavar="N", help=what)
+    group.add_argument(
+        "--also-xskmap-fd",
+        dest="also_xskmap_fds",
+        type=numbers,
+        default=(),
+        metavar="N[,N]",
+        help="the same as --xskmap-fd for each of --also, in order",
+    )
 
 
 # What belongs to one run or is a shorter way to say a field's value.
@@ -204,7 +204,7 @@ def _descriptors(options: argparse.Namespace) -> Descriptors:
         options.report_fd,
         options.counters_fd,
         options.out_xskmap_fd,
-        options.also_xskmap_fds,
+        tuple(options.also_xskmap_fds),
     )
 
 

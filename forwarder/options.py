@@ -164,7 +164,7 @@ def _add_value(group: argparse._ActionsContainer, option: Option) -> None:
         known["choices"] = option.choices
     if option.metavar or not option.choices:
         known["metavar"] = option.metavar
-    types = {"int": int, "float": float, "tuple[int, ...]": _numbers, "tuple[str, ...]": _names}
+    types = {"int": int, "float": float, "tuple[int, ...]": numbers, "tuple[str, ...]": _names}
     if option.kind in types:
         known["type"] = types[option.kind]
     if option.kind.startswith("tuple"):
@@ -187,7 +187,8 @@ def _add_switch(group: argparse._ActionsContainer, option: Option) -> None:
         )
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Of a list as it is written: "0,1"."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

@@ -131,13 +131,19 @@ class NetNs:
             LostNamespaceError: the way back failed.
         """
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        stayed = False
         try:
             # Inside the try: an interrupt right after the switch must still find the way back.
-            enter(self.fd, self.name)
+            try:
+                enter(self.fd, self.name)
+            except KernelError:
+                stayed = True  # whom the kernel refuses the way there it would refuse the way back, too
+                raise
             yield self
         finally:
             try:
-                enter(own, "the thread's own namespace")
+                if not stayed:
+                    enter(own, "the thread's own namespace")
             except KernelError as error:
                 raise LostNamespaceError(f"thread stays in namespace {self.name}: {error}") from error
             finally:
@@ -169,9 +175,7 @@ class NetNs:
                 return socket.if_nametoindex(interface)
             except OSError:
                 names = ", ".join(name for _, name in socket.if_nameindex())
-                raise InputError(
-                    f"no interface {interface!r} in namespace {self.role}; there is {names}"
-                ) from None
+                raise InputError(f"no interface {interface!r} in {self.role}; there is {names}") from None
 
     def pin(self) -> Path:
         """Bind-mount at /run/netns/<name>, so that `ip netns exec` works and the namespace outlives us.

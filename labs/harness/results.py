@@ -43,7 +43,7 @@ class ResultFolder:
         except OSError as error:
             raise InputError(
                 f"cannot make the results folder {self.path}: {error.strerror}; "
-                "set XDPLAB_RESULTS to a folder that can be written"
+                "name one that can be written by --results or XDPLAB_RESULTS"
             ) from None
 
     def write(self, name: str, data: dict[str, Any], *, latest: bool = True) -> Path:

@@ -238,12 +238,20 @@ def test_without_root_each_command_says_so(options: str, message: str, tmp_path:
     assert not (tmp_path / "results").exists()
 
 
+WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
 def test_root_without_capabilities_is_told_what_is_refused(tmp_path: Path) -> None:
-    before = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-    command = finished("run", before=before, results=tmp_path / "results")
+    command = finished("run", before=WITHOUT_CAPABILITIES, results=tmp_path / "results")
     assert re.fullmatch(r"xdplab: labs cannot run here: [^\n]*not permitted[^\n]*\n", command.err)
     assert command.process.returncode == 2
     assert command.left() == []
+
+
+def test_a_sender_without_capabilities_is_told_so_though_it_stays_in_its_namespace() -> None:
+    command = finished("send", "-i", "lo", "--to", "127.0.0.1", before=WITHOUT_CAPABILITIES)
+    assert re.fullmatch(r"xdplab: enter network namespace [^\n]*EPERM\]; run as root\n", command.err)
+    assert command.process.returncode == 2
 
 
 def test_a_real_process_leaves_nothing_either(tmp_path: Path) -> None:

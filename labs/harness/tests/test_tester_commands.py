@@ -89,7 +89,7 @@ def test_what_cannot_be_sent_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-i", "gen7"], "'gen7'"),
+        (["-i", "gen7"], "no interface 'gen7' in this namespace; there is lo"),
         (["-i", "lo", "--netns", "nowhere"], "no network namespace 'nowhere'"),
         (["-i", "lo", "--netns", "999999999"], "no network namespace"),
     ],
