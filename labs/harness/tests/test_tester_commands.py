@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.all import IP, TCP, UDP, Dot1Q, Ether, Raw, wrpcap, wrpcapng
 
-from labs.harness import cli
+from labs.harness import cli, cli_sink
 from labs.harness.sink import Sink, SinkSpec
+from labs.harness.tests.tester_tools import once
 from labs.harness.topology import PAIR, Topology
 from labs.harness.traffic import ENGINES
 
@@ -185,13 +187,7 @@ def test_a_device_that_disappears_gives_what_was_sent_and_exit_code_2(
     pair: Topology, engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Sink(pair["dut"], "dut0", SinkSpec(sequences=1 << 20)) as sink:
-
-        def remove() -> None:
-            sink.wait(20, 5.0)
-            pair.pairs[0].close()
-
-        gone = threading.Thread(target=remove)
-        gone.start()
+        gone = once(lambda: sink.wait(20, 5.0), pair.pairs[0].close)
         options = ["--to", DUT_IP, "-n", "1M", "--rate", "2k", "--engine", engine]
         assert send(pair, *options) == 2
         gone.join()
@@ -203,10 +199,17 @@ def test_a_device_that_disappears_gives_what_was_sent_and_exit_code_2(
 
 @pytest.mark.system
 def test_a_sink_whose_device_disappears_tells_what_it_found(
-    pair: Topology, capsys: pytest.CaptureFixture[str]
+    pair: Topology, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gone = threading.Timer(0.3, pair.pairs[0].close)
-    gone.start()
+    receiving = threading.Event()
+
+    def receive(*arguments: Any) -> None:
+        receiving.set()
+        receive_until_the_end(*arguments)
+
+    receive_until_the_end = cli_sink.receive
+    monkeypatch.setattr(cli_sink, "receive", receive)
+    gone = once(lambda: receiving.wait(10), pair.pairs[0].close)
     assert cli.main(["sink", *at(pair, "dut")]) == 2
     gone.join()
     said = capsys.readouterr()

@@ -12,7 +12,7 @@ import pytest
 from scapy.all import UDP
 
 from labs.harness.sink import Sink, SinkSpec
-from labs.harness.tests.tester_tools import ETHER, PACKET, V4, checked, payload, received
+from labs.harness.tests.tester_tools import ETHER, PACKET, V4, checked, once, payload, received
 from labs.harness.topology import Topology
 from labs.harness.traffic import ENGINES, TrafficPlan, TrafficReport, send
 from labs.harness.traffic.layout import Stamp
@@ -111,13 +111,13 @@ def test_ctrl_c_ends_it_at_once_and_the_report_is_honest(
 ) -> None:
     main = threading.main_thread().ident
     assert main is not None
-    timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
     plan = TrafficPlan(PACKET, count=2**31, rate_pps=rate, stamp=True)
     with Sink(pair["dut"], "dut0", SinkSpec.of(plan, expected=None, sequences=1 << 22)) as sink:
+        ctrl_c = once(lambda: sink.wait(1, 5.0), lambda: signal.pthread_kill(main, signal.SIGINT))
         began = time.monotonic()
-        timer.start()
         sent = send(plan, pair["gen"], "gen0", engine)
         took = time.monotonic() - began
+        ctrl_c.join()
         sink.wait(sent.sent)
         report = sink.report()
     assert took < 10
@@ -139,12 +139,11 @@ def test_a_question_stops_it(pair: Topology) -> None:
 def test_a_device_that_disappears_ends_it_with_what_was_sent(pair: Topology) -> None:
     plan = TrafficPlan(PACKET, count=2**31, rate_pps=100_000, stamp=True)
     with Sink(pair["dut"], "dut0", SinkSpec.of(plan, expected=None)) as sink:
-        timer = threading.Timer(0.3, pair.pairs[0].close)
-        timer.start()
+        gone = once(lambda: sink.wait(1000, 5.0), pair.pairs[0].close)
         began = time.monotonic()
         sent = send(plan, pair["gen"], "gen0")
         took = time.monotonic() - began
-        timer.join()
+        gone.join()
         report = sink.report()
     assert (sent.ended, sent.complete, sent.refused) == ("device disappeared", False, None)
     assert took < 30

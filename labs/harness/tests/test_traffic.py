@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ import pytest
 from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw
 
 from labs.harness.receiver import Receiver, ranges
+from labs.harness.tests.tester_tools import once
 from labs.harness.topology import PAIR, Topology
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport, scapy_engine
 from xdp.pyxdp.errors import InputError, KernelError
@@ -194,12 +196,14 @@ def test_a_link_that_is_down_is_a_kernel_error_at_once(
 def test_ctrl_c_ends_it_at_once_and_the_report_is_honest(pair: Topology) -> None:
     main = threading.main_thread().ident
     assert main is not None
-    timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
     with Receiver(pair["dut"], 4242) as receiver:
+        ctrl_c = once(
+            lambda: select.select([receiver], [], [], 5), lambda: signal.pthread_kill(main, signal.SIGINT)
+        )
         began = time.monotonic()
-        timer.start()
         report = Traffic(TrafficPlan(PACKET, count=10_000, rate_pps=1000)).send(pair["gen"], "gen0")
         took = time.monotonic() - began
+        ctrl_c.join()
         received = receiver.drain(report.sent)
     assert report.interrupted
     assert took < 8

@@ -6,7 +6,9 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from scapy.all import IP, UDP, Ether, IPv6, Raw
@@ -41,6 +43,18 @@ def checked(
         sent = send(plan, pair["gen"], "gen0", engine, urgent=urgent)
         sink.wait(sent.sent)
         return sent, sink.report()
+
+
+def once(waited: Callable[[], object], act: Callable[[], object]) -> threading.Thread:
+    """Acts while the caller goes on, as soon as what is waited for is there."""
+
+    def run() -> None:
+        waited()
+        act()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
 
 
 def received(pair: Topology, plan: TrafficPlan, count: int) -> list[bytes]:
