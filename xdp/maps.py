@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from collections.abc import Iterator, MutableMapping
 
@@ -119,18 +118,3 @@ def map_memory(fd: int) -> mmap.mmap:
         )
     size = (info.value_size + 7) // 8 * 8 * info.max_entries
     return mmap.mmap(fd, size)
-
-
-def open_pinned(path: str | os.PathLike[str]) -> int:
-    """An fd of the map that is pinned at the path; the caller closes it.
-
-    Raises:
-        InputError: nothing is pinned there, or no map.
-    """
-    fd = kernel.open_pin(os.fspath(path))
-    try:
-        kernel.map_info(fd)
-    except InputError:
-        os.close(fd)
-        raise InputError(f"what is pinned at {os.fspath(path)} is no BPF map") from None
-    return fd

@@ -11,7 +11,7 @@ Imports nothing of ours, so that it can be tested, and trusted, alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -402,11 +402,6 @@ def lost(counts: Mapping[str, int]) -> tuple[Fate, ...]:
 def delivered(name: str, count: int) -> tuple[Fate, ...]:
     """The one fate of frames that arrived."""
     return (Fate(name, count, delivered=True),)
-
-
-def chain(sent: int, hops: Sequence[Hop], **options: Any) -> Ledger:
-    """A ledger of hops given as any sequence; options as for `Ledger`."""
-    return Ledger(sent, tuple(hops), **options)
 
 
 def _check_count(what: str, count: object) -> None:

@@ -198,7 +198,6 @@ _BPF: dict[str, tuple[Any, ...]] = {
     "ring_buffer__free": (None, c_void_p),
     "ring_buffer__poll": (c_int, c_void_p, c_int),
     "ring_buffer__consume": (c_int, c_void_p),
-    "ring_buffer__epoll_fd": (c_int, c_void_p),
     "btf__load_vmlinux_btf": (c_void_p,),
     "btf__load_from_kernel_by_id": (c_void_p, c_uint32),
     "btf__parse": (c_void_p, c_char_p, c_void_p),

@@ -82,13 +82,6 @@ class Btf:
             result[self._name(name_offset)] = Member(offset, size)
         return result
 
-    def has_member(self, name: str, member: str) -> bool:
-        """Does the struct exist with this member?"""
-        try:
-            return member in self.members(name)
-        except InputError:
-            return False
-
     def has_function(self, name: str) -> bool:
         """Does the kernel have this function, in itself and not in a module?"""
         return int(libbpf().btf__find_by_name_kind(self._handle, name.encode(), _FUNC)) > 0

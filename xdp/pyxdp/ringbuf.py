@@ -45,11 +45,6 @@ class RingBuffer:
             raise KernelError("read ring buffer", "ring buffer", count)
         return count
 
-    @property
-    def epoll_fd(self) -> int:
-        """Readable when there are records."""
-        return int(libbpf().ring_buffer__epoll_fd(self._handle))
-
     def poll(self, timeout_ms: int) -> int:
         """Waits for records, hands them out, gives their number."""
         return self._result(libbpf().ring_buffer__poll(self._handle, timeout_ms))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labs.harness import ledger as module
-from labs.harness.ledger import Break, Causes, Fate, Hop, Ledger, LedgerError, chain, delivered, lost
+from labs.harness.ledger import Break, Causes, Fate, Hop, Ledger, LedgerError, delivered, lost
 
 
 def pipeline(*, entered: int = 90, received: int = 70, expected: dict[str, int] | None = None) -> Ledger:
@@ -117,13 +117,13 @@ def test_what_is_no_count_is_refused(count: object) -> None:
 
 def test_names_that_clash_are_refused() -> None:
     with pytest.raises(ValueError, match="same name"):
-        chain(0, [Hop("a", 0), Hop("a", 0)])
+        Ledger(0, (Hop("a", 0), Hop("a", 0)))
     with pytest.raises(ValueError, match="fate twice"):
         Hop("a", 2, (Fate("x", 1), Fate("x", 1)))
     with pytest.raises(ValueError, match="at least one hop"):
-        chain(0, [])
+        Ledger(0, ())
     with pytest.raises(ValueError, match="add up to 3, not 4"):
-        chain(4, [Hop("a", 4)], sent_by_class={"x": 3})
+        Ledger(4, (Hop("a", 4),), sent_by_class={"x": 3})
 
 
 def test_the_table_is_aligned_and_has_every_count() -> None:

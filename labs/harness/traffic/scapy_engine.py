@@ -23,7 +23,6 @@ from .forge import Forge
 from .limits import GONE, check_mtu, is_gone
 from .plan import TrafficPlan, TrafficReport, build
 
-ETH_ZLEN = 60  # include/uapi/linux/if_ether.h: shortest frame, without check sequence
 SO_SNDBUFFORCE = 32  # include/uapi/asm-generic/socket.h
 SEND_BUFFER_BYTES = 4 << 20
 FULL_RETRIES = (

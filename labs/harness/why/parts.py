@@ -61,11 +61,6 @@ class Device:
         """Which device it is, of all."""
         return (self.netns, self.ifindex)
 
-    @property
-    def napi(self) -> bool:
-        """Can XDP send frames into it? A veth needs native XDP or GRO for that (veth_xdp_xmit)."""
-        return self.kind != "veth" or self.xdp_mode in ("native", "several") or "rx-gro" in self.features
-
     def count(self, name: str) -> int:
         """A counter; 0 for one that the device does not have."""
         return self.counters.get(name, 0)
