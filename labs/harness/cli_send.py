@@ -194,7 +194,7 @@ def make_plan(options: argparse.Namespace, namespace: NetNs) -> TrafficPlan:
 def datagrams(options: argparse.Namespace, namespace: NetNs) -> list[bytes]:
     """UDP datagrams of the asked sizes, addressed by the options, and else by what the system knows."""
     from labs.harness.addresses import endpoint, neighbour, own_addresses
-    from labs.harness.packets import sized_datagram
+    from labs.harness.packets import padded, udp_packet
 
     target, dport = endpoint(options.to, 4242)
     mac, own = own_addresses(namespace, options.interface, target.version)
@@ -206,10 +206,8 @@ def datagrams(options: argparse.Namespace, namespace: NetNs) -> list[bytes]:
     destination = options.dst_mac or neighbour(namespace, options.interface, target)
     if destination is None:
         raise InputError(f"the MAC address of {target} is not known on {options.interface}: give --dst-mac")
-    return [
-        sized_datagram(size, options.src_mac or mac, destination, source, target, sport, dport, options.vlan)
-        for size in sizes(options.size)
-    ]
+    headers = udp_packet(options.src_mac or mac, destination, source, target, sport, dport, options.vlan)
+    return [padded(headers, size) for size in sizes(options.size)]
 
 
 def summary(plan: TrafficPlan) -> dict[str, object]:

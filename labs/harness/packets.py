@@ -37,27 +37,12 @@ def datagram(
     return udp_packet(sender.mac, receiver.mac, source, target, sport, dport) / payload
 
 
-def sized_datagram(
-    size: int,
-    src_mac: str,
-    dst_mac: str,
-    source: IPAddress,
-    target: IPAddress,
-    sport: int,
-    dport: int,
-    vlan: int | None = None,
-) -> bytes:
-    """An Ethernet frame of `size` bytes with a UDP datagram; its payload counts up from 0.
+def padded(headers: Packet, size: int) -> bytes:
+    """A frame of `size` bytes with these headers; its payload counts up from 0.
 
     Raises:
-        InputError: the headers alone are longer, or a MAC address or the VLAN is none.
+        InputError: the headers alone are longer.
     """
-    for mac in (src_mac, dst_mac):
-        if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", mac):
-            raise InputError(f"{mac!r} is no MAC address: write it as 02:00:00:00:00:01")
-    if vlan is not None and not 0 <= vlan <= 4095:
-        raise InputError(f"VLAN {vlan}: use 0 to 4095")
-    headers = udp_packet(src_mac, dst_mac, source, target, sport, dport, vlan)
     room = size - len(bytes(headers))
     if room < 0:
         raise InputError(f"a frame of {size} bytes has no room for its headers of {size - room} bytes")
@@ -73,7 +58,16 @@ def udp_packet(
     dport: int,
     vlan: int | None = None,
 ) -> Packet:
-    """The headers, to which a payload is added by `/`; IPv4 or IPv6 by the addresses."""
+    """The headers, to which a payload is added by `/`; IPv4 or IPv6 by the addresses.
+
+    Raises:
+        InputError: a MAC address or the VLAN is none.
+    """
+    for mac in (src_mac, dst_mac):
+        if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", mac):
+            raise InputError(f"{mac!r} is no MAC address: write it as 02:00:00:00:00:01")
+    if vlan is not None and not 0 <= vlan <= 4095:
+        raise InputError(f"VLAN {vlan}: use 0 to 4095")
     # Not scapy.all, which takes a second; and none of it for `--help`.
     from scapy.layers.inet import IP, UDP
     from scapy.layers.l2 import Dot1Q, Ether
