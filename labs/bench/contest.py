@@ -7,7 +7,6 @@ ordinary threads (SCHED_FIFO), so that other load on the machine is not what is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +18,13 @@ from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.topology import CHAIN, PAIR, Topology
 from xdp.program import Program, ProgramSpec
 
-from .generator import Generator, urgent
+from .generator import Generator
+from .window import measured
 from .yardstick import Yardstick
 
 # More than one core sends in warm-up and window. Where the forwarder is slow the generator is fast: many
 # of its frames are refused early.
 FLOOD_FRAMES, FLOOD_FRAMES_FORWARDED = 4_000_000, 10_000_000
-WARM_UP_S, WINDOW_S = 0.15, 0.3
-START_S = 10
 
 
 class Running(Protocol):
@@ -143,46 +141,13 @@ class Place:
     def _window(self, running: Running, topology: Topology, came_out: Callable[[], int]) -> Live:
         frames = FLOOD_FRAMES_FORWARDED if self.forwards else FLOOD_FRAMES
         generator = Generator(topology, (self.generator_cpu,), frames)
-        for thread in threads_of(running.pid):
-            urgent(thread, 1)
-        first = came_out()
-        with generator.sending():
-            until_it_flows(came_out, first)
-            time.sleep(WARM_UP_S)  # a window of a measurement, nothing is waited for
-            before, used, began = came_out(), _cpu_ns(running.pid), time.monotonic()
-            time.sleep(WINDOW_S)
-            after, used_then, ended = came_out(), _cpu_ns(running.pid), time.monotonic()
-            in_time = generator.runs
-        if not in_time:
-            raise RuntimeError("the generator was through too early: send more frames")
-        spent = {thread: ns - used.get(thread, 0) for thread, ns in used_then.items()}
+        window = measured(running.pid, 1, came_out, generator)
+        spent = window.cpu_ns
         total = max(sum(spent.values()), 1)
-        others = total - spent.get(running.pid, 0)
+        main = spent.get(running.pid, 0)
         return Live(
-            (after - before) / (ended - began),
-            (after - before) / ((others or total) / 1e9),
-            spent.get(running.pid, 0) / total if len(spent) > 1 else 0.0,
+            window.pps,
+            window.packets / (((total - main) or total) / 1e9),
+            main / total if len(spent) > 1 else 0.0,
             generator.pps,
         )
-
-
-def until_it_flows(came_out: Callable[[], int], first: int) -> None:
-    """Waits for the first packet beyond those that came out before: a busy machine takes its time."""
-    began = time.monotonic()
-    while came_out() == first:
-        if time.monotonic() > began + START_S:
-            raise RuntimeError(f"no packet came out within {START_S} s")
-        time.sleep(0.001)
-
-
-def threads_of(pid: int) -> list[int]:
-    """Ids of a process's threads."""
-    return [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
-
-
-def _cpu_ns(pid: int) -> dict[int, int]:
-    """Nanoseconds that each thread of a process had a CPU."""
-    return {
-        thread: int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
-        for thread in threads_of(pid)
-    }

@@ -9,7 +9,6 @@ cache line, is what keeps them from twice the rate.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from forwarder.spec import ForwarderSpec
@@ -17,8 +16,8 @@ from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.topology import PAIR, Topology
 from xdp.program import Program, ProgramSpec
 
-from .contest import WARM_UP_S, WINDOW_S, threads_of, until_it_flows
-from .generator import Generator, urgent
+from .generator import Generator
+from .window import measured
 
 FLOOD_FRAMES = 1_000_000  # a generator that yields to the forwarder sends some 0.9 million a second
 RING = 16_384
@@ -51,24 +50,5 @@ def received_pps(cpus: Sequence[int]) -> float:
         with ForwarderProcess(
             spec, namespace=topology["dut"], run=topology.run, xskmap_fd=program.map_fd("xsks_map")
         ) as running:
-            return _window(running, topology, cpus)
-
-
-def _window(running: ForwarderProcess, topology: Topology, cpus: Sequence[int]) -> float:
-    def received() -> int:
-        return running.counters()["rx_packets"]
-
-    generator = Generator(topology, cpus, FLOOD_FRAMES)
-    for thread in threads_of(running.pid):
-        urgent(thread, 2)
-    first = received()
-    with generator.sending():
-        until_it_flows(received, first)
-        time.sleep(WARM_UP_S)  # a window of a measurement, nothing is waited for
-        before, began = received(), time.monotonic()
-        time.sleep(WINDOW_S)
-        after, ended = received(), time.monotonic()
-        in_time = generator.runs
-    if not in_time:
-        raise RuntimeError("a generator was through too early: send more frames")
-    return (after - before) / (ended - began)
+            generator = Generator(topology, cpus, FLOOD_FRAMES)
+            return measured(running.pid, 2, lambda: running.counters()["rx_packets"], generator).pps
