@@ -80,8 +80,7 @@ def invalid_aligned_4k(env: Env) -> str:
 @case()
 def invalid_unaligned(env: Env) -> str:
     """Unaligned: across a page's end is valid, so is an offset in the upper bits; outside the UMEM is not."""
-    env.needs_unaligned()
-    umem = UmemSpec(frame_size=3000, frames=64, unaligned=True)
+    umem = env.unaligned(64)
     station = env.station(umem, fill=0)
     end = umem.size
     return _try(

@@ -51,9 +51,9 @@ def jumbo_transmit(env: Env) -> None:
 @case(varies=())
 def jumbo_unaligned(env: Env) -> None:
     """The same both ways with unaligned frames of 3,000 bytes."""
-    env.needs_unaligned()
+    umem = env.unaligned()
     with env.jumbo():
-        station = env.multi_buffer_station(UmemSpec(frame_size=3000, frames=256, unaligned=True))
+        station = env.multi_buffer_station(umem)
         inbound, outbound = env.inbound(20, sizes(20, JUMBO)), env.outbound(20, sizes(20, JUMBO))
         same(data(env.deliver(inbound, station)), inbound, "the socket")
         same(env.collect(outbound, station), outbound, "the peer")

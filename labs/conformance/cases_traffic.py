@@ -72,8 +72,7 @@ def frames_4k(env: Env) -> None:
 @case(varies=())
 def unaligned(env: Env) -> None:
     """Unaligned frames of 3,000 bytes: every second or so lies across a page's end."""
-    env.needs_unaligned()
-    _both_ways(env, UmemSpec(frame_size=3000, unaligned=True))
+    _both_ways(env, env.unaligned())
 
 
 @case(varies=())

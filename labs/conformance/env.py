@@ -17,6 +17,7 @@ from labs.conformance.mode import Mode
 from labs.conformance.programs import FRAGS, REDIRECT
 from labs.conformance.site import Wire, is_unsupported
 from labs.conformance.station import SocketSpec, Station, register
+from xdp.features import feature
 from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import maps, xsk
 from xdp.pyxdp.errors import InputError, KernelError
@@ -190,10 +191,12 @@ class Env(Exchange):
         station.memory.close()
         self._stations.remove(station)
 
-    def needs_unaligned(self) -> None:
-        """Skips the case where frames across a page's end are no rule."""
-        if self.mode.kind == "zerocopy":
-            raise SkipCase("a device sees pages, which are not contiguous without huge pages")
+    def unaligned(self, frames: int = 256) -> UmemSpec:
+        """Unaligned frames of 3,000 bytes. For a device, which sees pages, on huge ones; skips without."""
+        spec = UmemSpec(frame_size=3000, frames=frames, unaligned=True, huge=self.mode.kind == "zerocopy")
+        if spec.huge and not feature("huge_pages").available:
+            raise SkipCase("to a device only the inside of a page is one piece: reserve huge pages (8)")
+        return spec
 
     # Ending
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forwarder.umem import HUGE_PAGE
+
 OFFSET_SHIFT = 48  # XSK_UNALIGNED_BUF_OFFSET_SHIFT, linux/if_xdp.h
 ADDRESS_MASK = (1 << OFFSET_SHIFT) - 1
 
@@ -28,6 +30,7 @@ class UmemSpec:
         headroom: bytes in front of each received packet, beyond XDP's own 256.
         unaligned: frames may lie anywhere, and be of any size from 2,048 to a page.
         fill_size, completion_size: entries of the rings.
+        huge: the memory lies on pages of 2 MiB, which a device sees as one piece each.
     """
 
     frame_size: int = 2048
@@ -36,6 +39,7 @@ class UmemSpec:
     unaligned: bool = False
     fill_size: int = 256
     completion_size: int = 128
+    huge: bool = False
 
     @property
     def size(self) -> int:
@@ -60,11 +64,13 @@ class Memory:
 
     def __init__(self, spec: UmemSpec, fd: int | None = None) -> None:
         self.spec = spec
-        self.fd = os.memfd_create("umem", os.MFD_CLOEXEC) if fd is None else fd
+        page, flags = (HUGE_PAGE, os.MFD_HUGETLB | os.MFD_HUGE_2MB) if spec.huge else (1, 0)
+        size = -(-spec.size // page) * page
+        self.fd = os.memfd_create("umem", os.MFD_CLOEXEC | flags) if fd is None else fd
         try:
             if fd is None:
-                os.ftruncate(self.fd, spec.size)
-            self._map = mmap.mmap(self.fd, spec.size)
+                os.ftruncate(self.fd, size)
+            self._map = mmap.mmap(self.fd, size)
         except BaseException:
             os.close(self.fd)
             raise
