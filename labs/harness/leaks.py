@@ -20,6 +20,9 @@ PATIENCE_S = 2.0
 # Where `ip netns` keeps all names: it mounts the folder on itself at its first use since the machine started.
 NAMESPACE_MOUNTS = {str(NAMESPACE_DIRECTORY), "/var/run/netns"}
 
+# Nothing tells who made them: a container's start in the middle of a lab looks like a leak.
+MAYBE_ANOTHERS = " (unless another program on this machine has made it meanwhile)"
+
 
 @dataclass(frozen=True)
 class Holdings:
@@ -45,7 +48,9 @@ class Holdings:
         """What is held now and was not then, a line each; also a namespace that was entered and not left."""
         lines = []
         for kind in ("files", "children", "devices", "namespaces", "mounts"):
-            lines += [f"{kind}: {item}" for item in sorted(getattr(self, kind) - getattr(earlier, kind))]
+            note = MAYBE_ANOTHERS if kind in ("devices", "mounts") else ""
+            more = sorted(getattr(self, kind) - getattr(earlier, kind))
+            lines += [f"{kind}: {item}{note}" for item in more]
         if self.thread_namespace != earlier.thread_namespace:
             lines.append(f"thread left in {self.thread_namespace}, was in {earlier.thread_namespace}")
         return lines
