@@ -25,7 +25,7 @@ from xdp.program import Program, ProgramSpec
 from xdp.pyxdp.errors import KernelError
 
 pytestmark = [pytest.mark.lab, pytest.mark.balance]
-MEASURED, FLOODED = 50_000, 100_000
+TRIES, MEASURED, FLOODED = 3, 30_000, 100_000
 TIMES = 3
 RX_RING = 2048
 TOO_FAST = {"redirect/rx_ring_full", "redirect/no_frame", "sender/device_refused", "tx/refused_by_device"}
@@ -65,22 +65,27 @@ class TestThreeTimes:
         traffic: Callable[..., TrafficReport],
         ledger: Callable[..., Ledger],
     ) -> None:
-        plan = TrafficPlan(datagram(), count=MEASURED + FLOODED, stamp=True)
+        plan = TrafficPlan(datagram(), count=TRIES * MEASURED + FLOODED, stamp=True)
         verifier = sink(plan)
-        before = pipeline.count()
-        measured = traffic(plan.replace(count=MEASURED), engine="xdp", cpu=cpus[0], urgent=urgent)
-        taken = (pipeline.count() - before)["forwarder_rx_packets"] * 1e9 / measured.duration_ns
-        flood = plan.replace(count=FLOODED, first=MEASURED, rate_pps=TIMES * taken)
+        taken, sent = 0.0, 0
+        for _ in range(TRIES):  # the best of them: a busy machine may let the forwarder run in some only
+            before = pipeline.count()
+            part = plan.replace(count=MEASURED, first=sent)
+            measured = traffic(part, engine="xdp", cpu=cpus[0], urgent=urgent)
+            sent += measured.sent
+            forwarded = (pipeline.count() - before)["forwarder_rx_packets"]
+            taken = max(taken, forwarded * 1e9 / measured.duration_ns)
+        flood = plan.replace(count=FLOODED, first=sent, rate_pps=TIMES * max(taken, RX_RING))
         flooded = traffic(flood, engine="xdp", cpu=cpus[0], urgent=urgent)
-        verified = verifier.drain(MEASURED + FLOODED, timeout_s=0.2)
-        made = ledger(measured.sent + flooded.sent, verified)
+        verified = verifier.drain(plan.frames, timeout_s=0.2)
+        made = ledger(sent + flooded.sent, verified)
         assert made.balanced
         assert made.unaccounted == 0
         lost = made.losses
-        assert made.delivered + sum(lost.values()) == MEASURED + FLOODED
+        assert made.delivered + sum(lost.values()) == plan.frames
         assert set(lost) <= TOO_FAST, lost
         # On a busy machine a sender may fall short of three times; from twice on it was a flood.
-        if flooded.rate_pps > 2 * taken:
+        if flooded.rate_pps > 2 * taken > 0:
             assert sum(lost.values()) > FLOODED / TIMES
         assert verified.lost_frames == sum(lost.values())
         assert verified.total.duplicates == verified.total.corrupt == 0
