@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -27,6 +27,16 @@ JUMBO = 9000
 
 def with_mtu(spec: TopologySpec, mtu: int) -> TopologySpec:
     return dataclasses.replace(spec, links=tuple(dataclasses.replace(link, mtu=mtu) for link in spec.links))
+
+
+@pytest.fixture
+def two_maps(topology: Topology, program: Program) -> Iterator[tuple[int, int]]:
+    """The XSKMAPs of a program on dut0 and of another on dut1."""
+    with Program.load(ProgramSpec()) as other:
+        with topology["dut"].entered():
+            program.attach("dut0")
+            other.attach("dut1")
+        yield program.map_fd("xsks_map"), other.map_fd("xsks_map")
 
 
 @pytest.mark.requires("xdp_frags", "xsk_frags")
@@ -132,27 +142,22 @@ class TestBothWays:
         self,
         topology: Topology,
         run_id: str,
-        program: Program,
+        two_maps: tuple[int, int],
         wire: Callable[[str, str], socket.socket],
     ) -> None:
-        spec = ForwarderSpec("dut0", action="forward", out="dut1", both_ways=True, check_owners=True)
-        with Program.load(ProgramSpec()) as other, topology["dut"].entered():
-            program.attach("dut0")
-            other.attach("dut1")
-            maps = (program.map_fd("xsks_map"), other.map_fd("xsks_map"))
-            with ForwarderProcess(
-                dataclasses.replace(spec, interval=0),
-                namespace=topology["dut"],
-                run=run_id,
-                xskmap_fd=maps[0],
-                out_xskmap_fd=maps[1],
-            ) as forwarder:
-                gen, sink = wire("gen", "gen0"), wire("sink", "sink0")
-                for number in range(100):
-                    for there, here in ((gen, sink), (sink, gen)):
-                        there.send(datagram(64, number))
-                        assert here.recv(4096) == datagram(64, number)
-                counters = check_books(forwarder.stop())
+        spec = ForwarderSpec(
+            "dut0", action="forward", out="dut1", both_ways=True, check_owners=True, interval=0
+        )
+        first, second = two_maps
+        with ForwarderProcess(
+            spec, namespace=topology["dut"], run=run_id, xskmap_fd=first, out_xskmap_fd=second
+        ) as forwarder:
+            gen, sink = wire("gen", "gen0"), wire("sink", "sink0")
+            for number in range(100):
+                for there, here in ((gen, sink), (sink, gen)):
+                    there.send(datagram(64, number))
+                    assert here.recv(4096) == datagram(64, number)
+            counters = check_books(forwarder.stop())
         assert (counters["rx_packets"], counters["tx_packets"]) == (200, 200)
 
 
@@ -167,29 +172,23 @@ class TestSeveralInterfaces:
         self,
         topology: Topology,
         run_id: str,
-        program: Program,
+        two_maps: tuple[int, int],
         wire: Callable[[str, str], socket.socket],
     ) -> None:
         spec = ForwarderSpec(
             "dut0", also=("dut1",), action="echo", shared_umem=True, check_owners=True, interval=0
         )
-        with Program.load(ProgramSpec()) as other, topology["dut"].entered():
-            program.attach("dut0")
-            other.attach("dut1")
-            with ForwarderProcess(
-                spec,
-                namespace=topology["dut"],
-                run=run_id,
-                xskmap_fd=program.map_fd("xsks_map"),
-                also_xskmap_fds=(other.map_fd("xsks_map"),),
-            ) as forwarder:
-                gen, sink = wire("gen", "gen0"), wire("sink", "sink0")
-                for number in range(100):
-                    for peer in (gen, sink, sink):
-                        sent = datagram(64, number)
-                        peer.send(sent)
-                        assert peer.recv(4096)[42:] == sent[42:]
-                report = forwarder.stop()
+        first, second = two_maps
+        with ForwarderProcess(
+            spec, namespace=topology["dut"], run=run_id, xskmap_fd=first, also_xskmap_fds=(second,)
+        ) as forwarder:
+            gen, sink = wire("gen", "gen0"), wire("sink", "sink0")
+            for number in range(100):
+                for peer in (gen, sink, sink):
+                    sent = datagram(64, number)
+                    peer.send(sent)
+                    assert peer.recv(4096)[42:] == sent[42:]
+            report = forwarder.stop()
         check_books(report)
         each = {one["interface"]: one["counters"]["tx_packets"] for one in report["per_queue"]}
         assert each == {"dut0": 100, "dut1": 200}

@@ -40,6 +40,14 @@ def read(path: Path) -> list[bytes]:
     return strict
 
 
+def arrived(packets: list[Packet], traffic: Callable[..., TrafficReport], at: Receiver) -> Traffic:
+    """Sends them in turn, sees all of them arrive, and gives the plan."""
+    traffic_plan = plan(packets)
+    traffic(traffic_plan)
+    assert at.drain(PACKETS, payload=traffic_plan.payload).complete
+    return traffic_plan
+
+
 @pytest.mark.lab
 class TestAll:
     """Every packet, as it was received, though it is rewritten and sent back."""
@@ -60,11 +68,8 @@ class TestAll:
         traffic: Callable[..., TrafficReport],
         receiver: Callable[..., Receiver],
     ) -> None:
-        replies = receiver("gen", SOURCE_PORT)
-        traffic_plan = plan([datagram()])
         began = time.time()
-        traffic(traffic_plan)
-        assert replies.drain(PACKETS, payload=traffic_plan.payload).complete
+        traffic_plan = arrived([datagram()], traffic, receiver("gen", SOURCE_PORT))
         size = head_bytes(path) + sum(32 + -(-len(traffic_plan.frame(n)) // 4) * 4 for n in range(PACKETS))
         forwarder.wait_for(
             lambda: path.stat().st_size == size, 5, "all packets in the file, while it is written"
@@ -102,10 +107,7 @@ class TestAll:
         receiver: Callable[..., Receiver],
     ) -> None:
         resource.prlimit(forwarder.pid, resource.RLIMIT_FSIZE, (50_000, 50_000))  # as a full disk would
-        replies = receiver("gen", SOURCE_PORT)
-        traffic_plan = plan([datagram()])
-        traffic(traffic_plan)
-        assert replies.drain(PACKETS, payload=traffic_plan.payload).complete
+        traffic_plan = arrived([datagram()], traffic, receiver("gen", SOURCE_PORT))
         report = forwarder.stop()
         assert f"--pcapng {path}: File too large; nothing more is captured" in forwarder.stderr
         assert report["pcapng"]["error"] == "File too large"
@@ -161,11 +163,8 @@ class TestSampler:
         traffic: Callable[..., TrafficReport],
         receiver: Callable[..., Receiver],
     ) -> None:
-        sink = receiver("sink", PORT)
-        packets: list[Packet] = [to_sink(sport=port) for port in range(1000, 1010)]
-        traffic_plan = plan(packets)
-        traffic(traffic_plan)
-        assert sink.drain(PACKETS, payload=traffic_plan.payload).complete
+        packets = [to_sink(sport=port) for port in range(1000, 1010)]
+        traffic_plan = arrived(packets, traffic, receiver("sink", PORT))
         report = forwarder.stop()
         assert read(path) == [traffic_plan.frame(n)[:50] for n in range(0, PACKETS, EVERY)]
         assert report["counters"]["captured"] == PACKETS // EVERY
