@@ -8,7 +8,6 @@ import dataclasses
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from .maps import TypedMap
 from .pyxdp import kernel, maps
@@ -67,7 +66,9 @@ def program_facts(prog_id: int) -> ProgramFacts:
         fd = undo.enter_context(kernel.prog_by_id(prog_id))
         info = kernel.prog_info(fd)
         # The object's BTF is the program's: a map has none where the kernel dislikes the type of its keys.
-        btf = _btf(int(info.btf_id), undo)
+        btf = None
+        with contextlib.suppress(InputError):
+            btf = undo.enter_context(Btf.by_id(int(info.btf_id)))
         constants: dict[str, int] = {}
         counters: dict[str, int] = {}
         for map_id in kernel.prog_map_ids(fd):
@@ -82,22 +83,9 @@ def program_facts(prog_id: int) -> ProgramFacts:
         xskmaps: tuple[int, ...] = ()
         with contextlib.suppress(InputError):
             xskmaps = tuple(xskmaps_of_program(prog_id))
-        return ProgramFacts(prog_id, info.name, xskmaps, constants, counters, _runs(fd))
-
-
-def _runs(fd: int) -> int | None:
-    for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
-        if line.startswith("run_cnt:"):
-            return int(line.split()[1])
-    return None
-
-
-def _btf(btf_id: int, undo: contextlib.ExitStack) -> Btf | None:
-    handle = libbpf().btf__load_from_kernel_by_id(btf_id) if btf_id else None
-    if not handle:
-        return None
-    undo.callback(libbpf().btf__free, handle)
-    return Btf(handle)
+        return ProgramFacts(
+            prog_id, info.name, xskmaps, constants, counters, kernel.prog_counted(fd, "run_cnt")
+        )
 
 
 def _constants(fd: int, info: kernel.MapInfo, btf: Btf) -> dict[str, int]:

@@ -16,7 +16,6 @@ import struct
 from collections.abc import Collection, Mapping
 from ctypes import c_uint32, c_uint64
 from importlib import resources
-from pathlib import Path
 
 from .pyxdp import kernel, maps, tracepoint
 from .pyxdp.bpf import BpfObject
@@ -169,11 +168,7 @@ class Watch:
         self._check_open()
         lost = maps.lookup(self._bss, kernel.map_info(self._bss), bytes(4)) or bytes(8)
         total = int.from_bytes(lost[:8], "little")
-        for fd in self._programs:
-            for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
-                if line.startswith("recursion_misses:"):
-                    total += int(line.split()[1])
-        return total
+        return total + sum(kernel.prog_counted(fd, "recursion_misses") or 0 for fd in self._programs)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -156,6 +156,7 @@ _BPF: dict[str, tuple[Any, ...]] = {
     "bpf_program__set_type": (c_int, c_void_p, c_int),
     "bpf_program__set_flags": (c_int, c_void_p, c_uint32),
     "bpf_program__flags": (c_uint32, c_void_p),
+    "bpf_program__set_attach_target": (c_int, c_void_p, c_int, c_char_p),
     "bpf_program__set_ifindex": (None, c_void_p, c_uint32),
     "bpf_program__attach": (c_void_p, c_void_p),
     "bpf_link__destroy": (c_int, c_void_p),

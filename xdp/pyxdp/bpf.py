@@ -145,6 +145,22 @@ class BpfProgram:
         libbpf().bpf_program__set_ifindex(self._live, ifindex)
         self.flags |= F_XDP_DEV_BOUND_ONLY
 
+    def set_attach_target(self, function: str, prog_fd: int = 0) -> None:
+        """Says what a program of section "fentry", "fexit" or "freplace" is for, before the load.
+
+        Args:
+            function: of a loaded program, by its full name; or of the kernel.
+            prog_fd: that program, which must have been loaded with BTF; 0 for the kernel.
+
+        Raises:
+            KernelError: there is no such function, or it has no BTF; `log` holds what libbpf said.
+        """
+        with log.captured() as said:
+            result = libbpf().bpf_program__set_attach_target(self._live, prog_fd, function.encode())
+        if result:
+            hint = said[-1].removeprefix("libbpf: ") if said else "BTF names no such function there"
+            raise KernelError("set attach target", function, result, hint, log="\n".join(said))
+
     def set_autoload(self, load: bool) -> None:
         """Says whether loading the object loads this program."""
         libbpf().bpf_program__set_autoload(self._live, load)

@@ -26,7 +26,7 @@ class Member:
 
 
 class Btf:
-    """BTF of the running kernel, of a file, or of an opened object (whose it stays).
+    """BTF of the running kernel, of a file, or of an opened object (whose it stays); see `by_id`.
 
     Raises:
         InputError: there is none.
@@ -46,6 +46,20 @@ class Btf:
                 f"no BTF in {source or '/sys/kernel/btf/vmlinux'}: the kernel needs CONFIG_DEBUG_INFO_BTF, "
                 "an object file clang's -g"
             )
+
+    @classmethod
+    def by_id(cls, number: int) -> Btf:
+        """BTF that a program or a map was loaded with, by the id that their infos tell.
+
+        Raises:
+            InputError: there is none.
+        """
+        handle = libbpf().btf__load_from_kernel_by_id(number) if number else None
+        if not handle:
+            raise InputError("it was loaded without BTF: compile it with clang -g")
+        found = cls(int(handle))
+        found._owned = True
+        return found
 
     def _find(self, name: str, *kinds: int) -> tuple[int, BtfType]:
         for kind in kinds:
@@ -85,6 +99,10 @@ class Btf:
     def has_function(self, name: str) -> bool:
         """Does the kernel have this function, in itself and not in a module?"""
         return int(libbpf().btf__find_by_name_kind(self._handle, name.encode(), _FUNC)) > 0
+
+    def name_of(self, number: int) -> str:
+        """The name of a type by its number, "" if it has none."""
+        return self._name(self._type(number).name_off)
 
     def variables(self, section: str) -> dict[str, Member]:
         """Variables of a data section (".rodata", ".bss", ".data")."""

@@ -105,7 +105,7 @@ class MapInfo(ctypes.Structure):
 
 
 class ProgInfo(ctypes.Structure):
-    """struct bpf_prog_info (linux/bpf.h), up to the BTF (Linux 5.0); older kernels leave the rest 0."""
+    """struct bpf_prog_info (linux/bpf.h), up to its functions (Linux 5.0); older kernels leave the rest 0."""
 
     _fields_ = (
         ("type", c_uint32),
@@ -130,6 +130,9 @@ class ProgInfo(ctypes.Structure):
         ("jited_func_lens", c_uint64),
         ("btf_id", c_uint32),
         ("func_info_rec_size", c_uint32),
+        ("func_info", c_uint64),
+        ("nr_func_info", c_uint32),
+        ("nr_line_info", c_uint32),
     )
 
     @property
@@ -188,6 +191,16 @@ def prog_info(fd: int) -> ProgInfo:
     return _info(fd, ProgInfo(), "program")
 
 
+def prog_counted(fd: int, what: str) -> int | None:
+    """What the kernel counts of a program: "run_cnt", "recursion_misses"; None where it does not."""
+    with open(f"/proc/self/fdinfo/{fd}") as lines:  # noqa: PTH123 (a forwarder starts without pathlib)
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name == what:
+                return int(value)
+    return None
+
+
 def prog_map_ids(fd: int) -> list[int]:
     """Ids of the maps that a program uses."""
     count = prog_info(fd).nr_map_ids
@@ -195,6 +208,16 @@ def prog_map_ids(fd: int) -> list[int]:
     info = ProgInfo(nr_map_ids=count, map_ids=ctypes.addressof(ids))
     _info(fd, info, "program")
     return list(ids[: info.nr_map_ids])
+
+
+def prog_function_types(fd: int) -> list[int]:
+    """The BTF types of a program's functions, its own first; none where it was loaded without BTF."""
+    known = prog_info(fd)
+    size, count = int(known.func_info_rec_size), int(known.nr_func_info)
+    records = (c_uint32 * max(size * count // 4, 1))()
+    asked = ProgInfo(func_info_rec_size=size, nr_func_info=count, func_info=ctypes.addressof(records))
+    _info(fd, asked, "program")
+    return list(records[1 : size * count // 4 : size // 4]) if count else []  # struct bpf_func_info
 
 
 def link_info(fd: int) -> LinkInfo:

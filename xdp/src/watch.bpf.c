@@ -16,28 +16,10 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "net_device.bpf.h"
 #include "watch.h"
 
-/* The kernel's types, only the members read here: CO-RE finds where they are. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct ns_common {
-	unsigned int inum;
-};
-
-struct net {
-	struct ns_common ns;
-};
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct net_device {
-	char name[WATCH_DEVICE_BYTES];
-	int ifindex;
-	possible_net_t nd_net;
-};
 
 struct bpf_prog_aux {
 	__u32 id;
