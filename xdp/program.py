@@ -117,7 +117,12 @@ def _choose(bpf: BpfObject, wanted: str | None, name: str) -> BpfProgram:
     return candidates[0]
 
 
-def _set_rodata(bpf: BpfObject, values: Mapping[str, int], name: str) -> None:
+def set_rodata(bpf: BpfObject, values: Mapping[str, int], name: str) -> None:
+    """Sets an object's `const volatile` integers, before it is loaded.
+
+    Raises:
+        InputError: it has no such constant, or one too small.
+    """
     if not values:
         return
     if not bpf.btf:
@@ -156,7 +161,7 @@ class Program:
             for other in self._object.programs.values():
                 if other.name != self._program.name:
                     other.set_autoload(False)
-            _set_rodata(self._object, spec.rodata, spec.object)
+            set_rodata(self._object, spec.rodata, spec.object)
             for name, entries in spec.map_entries.items():
                 if name not in self._object.maps:
                     raise InputError(
