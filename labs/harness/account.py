@@ -8,18 +8,32 @@ reasons, and is a fate of its own only where no other counter sees the frame end
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
+from labs.harness.account_counts import (
+    Route,
+    at_least_0,
+    is_virtio,
+    make_hop,
+    named,
+    of,
+    queues,
+    sent_out,
+)
+from labs.harness.account_verdicts import (
+    PASSES,
+    REDIRECTED,
+    dropped_by_program,
+    other_verdicts,
+    seen,
+    sent_back_by_program,
+    xdp_hop,
+)
 from labs.harness.arrived import SEEN, SINK, Arrived
 from labs.harness.ledger import Causes, Fate, Hop, Ledger
 from xdp.watch_names import UNSAID
 
-# virtio_net's names where they are others than veth's; its queues are "rx0_…", veth's "rx_queue_0_…".
-_VIRTIO = {"xdp_redirect": "xdp_redirects"}
-PASSES = "host_"  # a packet that the program passed ends in the host's stack: fate "host_<class>"
-REDIRECTED = "redirected"
 QUEUE = "qdisc_drops"  # of the devices that have a queue
 MISSED = "kernel_missed"  # counted only where the tracepoints are
 # net/xdp/xsk.c, __xsk_rcv() and xsk_rcv_check(): what a failed redirect to an AF_XDP socket means. Any other
@@ -30,26 +44,6 @@ FILL_EMPTY = "xsk_rx_fill_ring_empty_descs"
 # a capture's copy, or at the receiver's full socket.
 BY_QUEUE = "QDISC_"
 DROPPED_BY_XDP, CAPTURE, SOCKET_FULL = "XDP", "PACKET_SOCK_ERROR", "SOCKET_RCVBUFF"
-
-
-@dataclass(frozen=True)
-class Route:
-    """The devices along a pipeline.
-
-    Attributes:
-        sender: the sender's device.
-        ingress: the device with the program.
-        egress: the device that the forwarder sends out of.
-        arrival: the device at the other end of it.
-        native: the program is attached in native mode: then the driver counts redirects itself, and the
-            program's count is held against the driver's.
-    """
-
-    sender: str = "gen0"
-    ingress: str = "dut0"
-    egress: str = "dut0"
-    arrival: str = "gen0"
-    native: bool = True
 
 
 def account(
@@ -84,103 +78,105 @@ def account(
         *_arrival(counted, route, arrived, forwarder_hops[-1].onward),
     ]
     hops = [_marked(hop, delivered) for hop in hops]
-    causes = [*_causes(counted, route, hops), *_never_came(sent, arrived, hops)]
+    causes = [
+        *_causes(counted, route, hops),
+        *other_verdicts(counted, hops[1]),
+        *_never_came(sent, arrived, hops),
+    ]
     return Ledger(sent, tuple(hops), dict(expected or {}), causes=tuple(causes))
 
 
 def _sender_and_verdict(
     sent: int, counted: Mapping[str, int], route: Route, retried: int, redirected: int
 ) -> list[Hop]:
-    program = _of(counted, "program")
     arrivals = counted[f"{route.ingress}_rx_packets"]
     if route.native:
-        arrivals = _queues(counted, route.ingress, "xdp_packets")
+        arrivals = queues(counted, route.ingress, "xdp_packets")
     # What the queue before the device does not take the sender is told, too, and offers again.
     queue = counted.get(f"{route.sender}_{QUEUE}")
-    refused = _at_least_0(counted[f"{route.sender}_tx_dropped"] - _at_least_0(retried - (queue or 0)))
+    refused = at_least_0(counted[f"{route.sender}_tx_dropped"] - at_least_0(retried - (queue or 0)))
     ends = {"device_refused": refused}
     if queue is not None:
-        ends["queue_dropped"] = _at_least_0(queue - retried)
-    fates, verdicts = {PASSES + name: count for name, count in program.items()}, sum(program.values())
-    if program:
-        redirected = fates.pop(PASSES + REDIRECTED, 0)
-    else:
-        fates, verdicts = _foreign_verdicts(counted, route, arrivals - redirected), arrivals
+        ends["queue_dropped"] = at_least_0(queue - retried)
     return [
-        _hop("sender", sent, ends, arrivals),
-        _hop("xdp", verdicts, fates, redirected),
+        make_hop("sender", sent, ends, arrivals),
+        xdp_hop(counted, route, arrivals, redirected),
     ]
 
 
-def _foreign_verdicts(counted: Mapping[str, int], route: Route, others: int) -> dict[str, int]:
-    """What else a program did that has no counters of ours; what the driver does not count was passed.
-
-    In generic mode nobody counts drops: then passed is passed or dropped.
-    """
-    fates = {
-        "dropped": _queues(counted, route.ingress, "xdp_drops"),
-        "sent_back": _queues(counted, route.ingress, "xdp_tx"),
-    }
-    return {**fates, PASSES + "passed": _at_least_0(others - sum(fates.values()))}
-
-
 def _redirect(counted: Mapping[str, int], route: Route, onward: int) -> Hop:
-    no_frame = _at_least_0(counted["xsk_rx_dropped"])
-    fates = {"rx_ring_full": _at_least_0(counted["xsk_rx_ring_full"]), "no_frame": no_frame}
+    no_frame = at_least_0(counted["xsk_rx_dropped"])
+    fates = {"rx_ring_full": at_least_0(counted["xsk_rx_ring_full"]), "no_frame": no_frame}
     if MISSED in counted:
         errors = redirect_errors(counted, route.ingress)
         # The socket counts both as rx_dropped; the fill ring counts by itself how often it had no frame.
-        without = _at_least_0(no_frame - counted.get(FILL_EMPTY, 0))
+        without = at_least_0(no_frame - counted.get(FILL_EMPTY, 0))
         too_long = min(errors.get(ERRNO_TOO_LONG, 0), without)
         fates |= {"no_frame": no_frame - too_long, "too_long": too_long}
         fates["refused"] = sum(count for name, count in errors.items() if name not in _FATE_OF_ERRNO)
     elif route.native:
         # What no socket counted was refused by the redirect itself: another queue, a socket that is gone.
-        fates["refused"] = _at_least_0(_queues(counted, route.ingress, "drops") - sum(fates.values()))
+        fates["refused"] = at_least_0(queues(counted, route.ingress, "drops") - sum(fates.values()))
     else:
         fates["refused"] = 0
     if route.native:
-        entered = _queues(counted, route.ingress, "xdp_redirect")
-        if not _is_virtio(counted, route.ingress):
+        entered = queues(counted, route.ingress, "xdp_redirect")
+        if not is_virtio(counted, route.ingress):
             # A failed redirect is in the driver's "drops", and not in its "xdp_redirect"; virtio has both.
-            entered += _queues(counted, route.ingress, "drops")
-    else:  # the driver sees nothing of it; a program without counters of ours leaves what the socket saw
-        entered = _of(counted, "program").get(REDIRECTED, onward + sum(fates.values()))
-    return _hop("redirect", entered, fates, onward)
+            entered += queues(counted, route.ingress, "drops")
+    else:  # the driver sees nothing of it; a program that does not count leaves what the socket saw
+        verdicts = seen(counted) or {}
+        by_program = of(counted, "program").get(REDIRECTED, onward + sum(fates.values()))
+        entered = verdicts.get("redirect", by_program)
+    return make_hop("redirect", entered, fates, onward)
 
 
 def _forwarder(counted: Mapping[str, int], route: Route, host_sent: int) -> list[Hop]:
     """From the RX rings to the egress device."""
-    forwarder = _of(counted, "forwarder")
+    forwarder = of(counted, "forwarder")
     taken, invalid = forwarder.get("rx_packets", 0), forwarder.get("rx_invalid", 0)
-    waiting = _at_least_0(counted["xsk_rx_level"])
+    waiting = at_least_0(counted["xsk_rx_level"])
     entered = waiting + invalid + taken
     decisions = ("dropped", "not_matched", "tx_ring_full", "callback_failed", "host_full", "host_refused")
     decided = {name: forwarder.get(name, 0) for name in decisions} | {
         "host": forwarder.get("host_packets", 0)
     }
     queued, completed = forwarder.get("tx_packets", 0), forwarder.get("tx_completed", 0)
-    back = _at_least_0(_sent(counted, route.egress) - host_sent)
+    by_program = sent_back_by_program(counted, route) if route.egress == route.ingress else 0
+    back = at_least_0(sent_out(counted, route.egress) - host_sent - by_program)
     in_tx = {
-        "waiting": _at_least_0(queued - completed),
+        "waiting": at_least_0(queued - completed),
         "refused_by_device": forwarder.get("tx_ebusy", 0),
-        "invalid": _at_least_0(counted.get("xsk_tx_invalid_descs", 0)),
+        "invalid": at_least_0(counted.get("xsk_tx_invalid_descs", 0)),
     }
     return [
-        _hop("rx_ring", entered, {"waiting": waiting, "invalid": invalid}, taken),
-        _hop("forwarder", taken, decided, queued),
-        _hop("tx", queued, in_tx, back),
+        make_hop("rx_ring", entered, {"waiting": waiting, "invalid": invalid}, taken),
+        make_hop("forwarder", taken, decided, queued),
+        make_hop("tx", queued, in_tx, back),
     ]
 
 
 def _arrival(counted: Mapping[str, int], route: Route, arrived: Arrived, back: int) -> list[Hop]:
     if arrived.by == SINK:  # an XDP program: nothing lies between the device and it
-        return [_hop("egress", back, {}, arrived.total), _hop(arrived.by, arrived.total, arrived.fates(), 0)]
+        return [
+            make_hop("egress", back, {}, arrived.total),
+            make_hop(arrived.by, arrived.total, arrived.fates(), 0),
+        ]
     # What an XDP program drops there is the receiver's to tell: it is one.
-    elsewhere = counted[f"{route.egress}_tx_dropped"] + _queues(counted, route.arrival, "xdp_drops")
+    elsewhere = counted[f"{route.egress}_tx_dropped"] + queues(counted, route.arrival, "xdp_drops")
     dropped = stack_drops(counted, route.arrival, refused=elsewhere)
     dropped.pop(SOCKET_FULL, None)  # the socket counts these itself
-    return [_hop("egress", back, dropped, arrived.total), _hop(arrived.by, arrived.total, arrived.fates(), 0)]
+    if route.egress == route.ingress:
+        # What the program sent back ended at its own hop; the stack here does not tell whose frames it drops.
+        surplus = sum(dropped.values()) + arrived.total - back
+        surplus = min(at_least_0(surplus), sent_back_by_program(counted, route))
+        for name in dropped:
+            less = min(dropped[name], surplus)
+            dropped[name], surplus = dropped[name] - less, surplus - less
+    return [
+        make_hop("egress", back, dropped, arrived.total),
+        make_hop(arrived.by, arrived.total, arrived.fates(), 0),
+    ]
 
 
 def _never_came(sent: int, arrived: Arrived, hops: Collection[Hop]) -> list[Causes]:
@@ -206,16 +202,15 @@ def _causes(counted: Mapping[str, int], route: Route, hops: Collection[Hop]) -> 
         # Linux 5.10 has this errno for whatever a socket did not take: the witness knows the sum only.
         untaken = tuple(f"redirect/{fate}" for fate in _FATE_OF_ERRNO.values())
         reasons = {name: errors.pop(name) for name in _FATE_OF_ERRNO if name in errors}
-        found.append(Causes(untaken, reasons, missed=_at_least_0(counted[MISSED])))
+        found.append(Causes(untaken, reasons, missed=at_least_0(counted[MISSED])))
         of_fate = {"refused": {}}
     for name, count in errors.items():
         of_fate[_FATE_OF_ERRNO.get(name, "refused")][name] = count
     for fate, reasons in of_fate.items():
         if reasons or ended[f"redirect/{fate}"]:
-            found.append(Causes((f"redirect/{fate}",), reasons, missed=_at_least_0(counted[MISSED])))
+            found.append(Causes((f"redirect/{fate}",), reasons, missed=at_least_0(counted[MISSED])))
     refused = counted[f"{route.sender}_tx_dropped"]
-    xdp_drops = _queues(counted, route.ingress, "xdp_drops")
-    dropped = stack_drops(counted, route.ingress, refused=refused + xdp_drops)
+    dropped = stack_drops(counted, route.ingress, refused=refused + dropped_by_program(counted, route))
     passed = tuple(path for path, count in ended.items() if path.startswith(f"xdp/{PASSES}") and count)
     if passed and dropped:
         # Which class a dropped packet was of the kernel does not tell; of several classes it is their sum.
@@ -231,66 +226,25 @@ def stack_drops(counted: Mapping[str, int], device: str, *, refused: int = 0) ->
         device: where the frames came in.
         refused: frames that never reached the stack, and that the kernel drops with no reason given.
     """
-    pattern = re.compile(rf"kernel_[a-z0-9]+_{re.escape(device)}_skb_(.+)")
-    found = _matching(counted, pattern)
-    for other in (CAPTURE, DROPPED_BY_XDP):
-        found.pop(other, None)
+    found = named(counted, device, "skb")
+    found.pop(CAPTURE, None)
+    # Those kernels that have this reason do not count it among the unsaid.
+    by_xdp = found.pop(DROPPED_BY_XDP, 0)
     # What the device's own queue dropped on the way out; older kernels have no name for it.
-    named = sum([found.pop(name) for name in list(found) if name.startswith(BY_QUEUE)])
-    unnamed = _at_least_0(counted.get(f"{device}_{QUEUE}", 0) - named)
-    unsaid = found.pop(UNSAID, 0) - refused - unnamed
+    by_queue = sum([found.pop(name) for name in list(found) if name.startswith(BY_QUEUE)])
+    unnamed = at_least_0(counted.get(f"{device}_{QUEUE}", 0) - by_queue)
+    unsaid = found.pop(UNSAID, 0) - at_least_0(refused - by_xdp) - unnamed
     return {**found, UNSAID: unsaid} if unsaid > 0 else found
 
 
 def redirect_errors(counted: Mapping[str, int], device: str) -> dict[str, int]:
     """Errno's name → frames that arrived at a device and whose redirect failed, as the kernel named them."""
-    return _matching(counted, re.compile(rf"kernel_[a-z0-9]+_{re.escape(device)}_redirect_err_(.+)"))
+    return named(counted, device, "redirect_err")
 
 
 _FATE_OF_ERRNO = {ERRNO_RING_FULL: "rx_ring_full", ERRNO_NO_FRAME: "no_frame", ERRNO_TOO_LONG: "too_long"}
 
 
-def _hop(name: str, entered: int, fates: Mapping[str, int], onward: int) -> Hop:
-    return Hop(name, entered, tuple(Fate(fate, count) for fate, count in fates.items()), onward)
-
-
 def _marked(hop: Hop, delivered: Collection[str]) -> Hop:
     fates = (Fate(one.name, one.count, f"{hop.name}/{one.name}" in delivered) for one in hop.fates)
-    return Hop(hop.name, hop.entered, tuple(fates), hop.onward)
-
-
-def _matching(counted: Mapping[str, int], pattern: re.Pattern[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name, count in counted.items():
-        match = pattern.fullmatch(name)
-        if match and count > 0:
-            found[match[1]] = found.get(match[1], 0) + count
-    return found
-
-
-def _of(counted: Mapping[str, int], where: str) -> dict[str, int]:
-    prefix = where + "_"
-    return {name.removeprefix(prefix): count for name, count in counted.items() if name.startswith(prefix)}
-
-
-def _queues(counted: Mapping[str, int], interface: str, counter: str) -> int:
-    """A counter of `ethtool -S` summed over the RX queues of a device, by veth's name of it or virtio's."""
-    other = _VIRTIO.get(counter, counter)
-    pattern = re.compile(rf"{re.escape(interface)}_(?:rx_queue_\d+_{counter}|rx\d+_{other})")
-    return sum(count for name, count in counted.items() if pattern.fullmatch(name))
-
-
-def _sent(counted: Mapping[str, int], device: str) -> int:
-    """Frames that a device sent; those of zero-copy virtio counts as XDP's, and not in the link's counter."""
-    pattern = re.compile(rf"{re.escape(device)}_tx\d+_xdp_tx")
-    without_copy = sum(count for name, count in counted.items() if pattern.fullmatch(name))
-    return without_copy or counted[f"{device}_tx_packets"]
-
-
-def _is_virtio(counted: Mapping[str, int], device: str) -> bool:
-    return f"{device}_rx0_xdp_packets" in counted
-
-
-def _at_least_0(count: int) -> int:
-    """A socket that is gone took its counters with it: what it had counted shows as a break, not as less."""
-    return max(count, 0)
+    return dataclasses.replace(hop, fates=tuple(fates))

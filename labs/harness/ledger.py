@@ -49,12 +49,14 @@ class Hop:
         entered: frames that came in, as measured here.
         fates: of the frames that ended here.
         onward: frames handed on, as measured here; 0 at the end of the chain.
+        seen_by: who measured, where it is not always the same; "" where nobody asks.
     """
 
     name: str
     entered: int
     fates: tuple[Fate, ...] = ()
     onward: int = 0
+    seen_by: str = ""
 
     def __post_init__(self) -> None:
         _check_count(f"entered of hop {self.name!r}", self.entered)
@@ -277,20 +279,21 @@ class Ledger:
 
         What a witness named stands below the last of the fates that it explains, after ":".
         """
-        named = {causes.fates[-1]: causes for causes in self.causes}
+        named: dict[str, list[Causes]] = {}
+        for causes in self.causes:
+            named.setdefault(causes.fates[-1], []).append(causes)
         rows = [("", "sent", self.sent)]
         before, onward = "sent", self.sent
         for hop in self.hops:
             if onward != hop.entered:
                 rows.append(("", f"! between {before} and {hop.name}", onward - hop.entered))
-            rows.append((hop.name, "entered", hop.entered))
+            seen_by = f", seen by {hop.seen_by}" if hop.seen_by else ""
+            rows.append((hop.name, f"entered{seen_by}", hop.entered))
             for fate in hop.fates:
                 what = f"{fate.name} [{fate.frame_class}]" if fate.frame_class else fate.name
                 rows.append((hop.name, f"  {'=' if fate.delivered else '-'} {what}", fate.count))
-                causes = named.get(f"{hop.name}/{fate.name}")
-                rows += (
-                    [(hop.name, f"      : {why}", n) for why, n in causes.reasons.items()] if causes else []
-                )
+                for causes in named.get(f"{hop.name}/{fate.name}", []):
+                    rows += [(hop.name, f"      : {why}", n) for why, n in causes.reasons.items()]
             if hop.unaccounted:
                 rows.append((hop.name, "! unaccounted", hop.unaccounted))
             if hop.onward or hop is not self.hops[-1]:
@@ -330,6 +333,7 @@ class Ledger:
                         for fate in hop.fates
                     ],
                     "onward": hop.onward,
+                    "seen_by": hop.seen_by,
                     "unaccounted": hop.unaccounted,
                 }
                 for hop in self.hops
@@ -369,6 +373,7 @@ class Ledger:
                     for fate in hop["fates"]
                 ),
                 hop["onward"],
+                hop.get("seen_by", ""),  # results of before have none
             )
             for hop in data["hops"]
         )

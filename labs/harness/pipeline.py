@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forwarder.spec import ForwarderSpec
-from labs.harness.account import MISSED, Route
+from labs.harness.account import MISSED
+from labs.harness.account_counts import Route
+from labs.harness.account_verdicts import UNSEEN, VERDICT
 from labs.harness.counters import Counters, Delta, Snapshot
 from labs.harness.forwarder_process import ForwarderProcess
 from labs.harness.netns import NetNs
@@ -22,6 +24,7 @@ from xdp.program import Program, ProgramSpec
 from xdp.pyxdp import kernel
 from xdp.pyxdp.errors import InputError, KernelError
 from xdp.watch import DROPS, Watch
+from xdp.watch_verdicts import VerdictWatch
 from xdp.xskmap import Reader
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ class Pipeline:
         topology, program, attachment: its parts.
         forwarder: None where none was asked for, or another process stands in its place.
         unwatched: why what the kernel drops is not counted, known once `count` was called; "" if it is.
+        unseen: why the program's verdicts are not counted at its exit, known then too; "" if they are.
         foreign: somebody else's forwarder is in the XSKMAP: its rings tell what it did.
         timings_ns: nanoseconds that each part took to build and all took to close, by name.
     """
@@ -85,6 +89,7 @@ class Pipeline:
     timings_ns: dict[str, int] = field(default_factory=dict)
     foreign: bool = False
     unwatched: str = ""
+    unseen: str = ""
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
     @classmethod
@@ -135,6 +140,20 @@ class Pipeline:
             self.unwatched = str(error)
             return None
 
+    @functools.cached_property
+    def verdict_watch(self) -> VerdictWatch | None:
+        """What the program says, from the first `count` on; None where the kernel refuses fexit."""
+        there, device = self.attachment, self.spec.device
+        (queues,) = (
+            link.queues for link in self.topology.spec.links if device in [end.name for end in link.ends]
+        )
+        try:
+            with kernel.prog_by_id(there.prog_id) as fd:
+                return self._undo.enter_context(VerdictWatch(fd, self.dut.inode, there.ifindex, queues))
+        except (InputError, KernelError) as error:
+            self.unseen = str(error)
+            return None
+
     @property
     def route(self) -> Route:
         """The devices that frames go through; what is not forwarded is taken to come back."""
@@ -154,6 +173,7 @@ class Pipeline:
         self._counters.add("program", self.program.counters)
         self._counters.add("xsk", self._count_sockets)
         self._counters.add(KERNEL, self._count_drops)
+        self._counters.add(VERDICT, self._count_verdicts)
         if self.forwarder is not None:
             self._counters.add("forwarder", self.forwarder.counters)
         elif self.foreign:
@@ -173,7 +193,8 @@ class Pipeline:
 
         Links and drivers as `<interface>_<counter>`, the program's classes as `program_…`, the forwarder's as
         `forwarder_…`, and over all sockets in the XSKMAP `xsk_<statistic>` and `xsk_<ring>_level`. What the
-        kernel drops from the first call on as `kernel_<role>_<interface>_<kind>_<reason>`, see `Watch`.
+        kernel drops from the first call on as `kernel_<role>_<interface>_<kind>_<reason>`, see `Watch`; the
+        program's verdicts from then on as `verdict_<verdict>`, see `VerdictWatch`.
         """
         return self._counters.snapshot()
 
@@ -217,6 +238,10 @@ class Pipeline:
             return {}
         counts = {"_".join(key): frames for key, frames in watch.counts().items()}
         return {**counts, MISSED.removeprefix(KERNEL + "_"): watch.missed}
+
+    def _count_verdicts(self) -> dict[str, int]:
+        watch = self.verdict_watch
+        return {**watch.counts(), UNSEEN: watch.missed} if watch is not None else {}
 
     def close(self) -> None:
         """Ends the forwarder, detaches, removes the network; last in, first out. Idempotent."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from forwarder.spec import ForwarderSpec
-from labs.harness.account import Route
+from labs.harness.account_counts import Route
 from labs.harness.chain import chain_datagram, chain_forwarder
 from labs.harness.ledger import Ledger
 from labs.harness.packets import PORT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Where the kernel refuses the tracepoints, the account is made without them, and says so."""
+"""Where the kernel refuses tracepoints or fexit, the account is made without them, and says so."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KernelError("attach to tracepoint", "kfree_skb", errno.EPERM)
 
     monkeypatch.setattr(module, "Watch", refuse)
+    monkeypatch.setattr(module, "VerdictWatch", refuse)
 
 
 @pytest.mark.usefixtures("refused")
@@ -50,6 +51,10 @@ def test_the_account_is_made_without_the_kernels_reasons(
     assert pipeline.drop_watch is None
     assert MISSED not in pipeline.count()
     assert "EPERM" in pipeline.unwatched
+    assert pipeline.verdict_watch is None
+    assert "EPERM" in pipeline.unseen
+    assert made.hops[1].seen_by == "program"
+    assert "entered, seen by program" in made.table()
 
 
 @pytest.mark.usefixtures("refused")
@@ -59,5 +64,9 @@ def test_the_main_lab_goes_on_and_says_so() -> None:
     drops = result.to_dict()["kernel_drops"]
     assert (drops["watched"], drops["drops"]) == (False, [])
     assert "EPERM" in drops["reason"]
+    verdicts = result.to_dict()["verdicts"]
+    assert (verdicts["seen"], verdicts["frames"]) == (False, {})
+    assert "EPERM" in verdicts["reason"]
+    assert report.verdicts(result) == []
     out = report.kernel_drops(result)
     assert len(out) == 1

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from labs.harness.account import DROPPED_BY_XDP, account
+from labs.harness.account_verdicts import seen
 from labs.harness.arrived import Arrived
 from labs.harness.packets import SOURCE_PORT
 from labs.harness.pipeline import Pipeline
@@ -26,7 +27,8 @@ def exchange(pipeline: Pipeline, spec: LabSpec, result: LabResult, progress: Pro
     """Sends, receives, and makes the ledger of it."""
     with Receiver(pipeline.topology["dut"], spec.port) as host:
         arrived = (_to_sink if spec.verified else _to_socket)(pipeline, spec, result, progress)
-        result.unwatched = pipeline.unwatched
+        result.unwatched, result.unseen = pipeline.unwatched, pipeline.unseen
+        result.verdicts = seen(result.counted) or {}
         drops = pipeline.drop_watch.drops() if pipeline.drop_watch else ()
         result.kernel_drops = tuple(drop for drop in drops if not (spec.verified and _is_the_sinks(drop)))
         result.host_received = host.drain(0).count

@@ -74,7 +74,7 @@ def outcome(result: LabResult) -> RenderableType:
     lines.append(_line("DUT's stack", f"{result.host_received:,} datagrams at its own socket"))
     if result.ledger is not None:
         lines += [Text(), hops(result.ledger), Text()]
-        lines += kernel_drops(result)
+        lines += [*kernel_drops(result), *verdicts(result)]
     if result.ping_without is not None:
         lines.append(_line("ping", f"without the pipeline  {result.ping_without}"))
     if result.ping_with is not None:
@@ -120,6 +120,12 @@ def kernel_drops(result: LabResult) -> list[RenderableType]:
     if more:
         lines.append(_line("", f"and {sum(drop.frames for drop in more):,} for {len(more)} other reasons"))
     return lines
+
+
+def verdicts(result: LabResult) -> list[RenderableType]:
+    """What fexit saw the program say; where it cannot, the table has who else saw it."""
+    said = ", ".join(f"{count:,} {name}" for name, count in result.verdicts.items() if count)
+    return [_line("verdicts", f"seen by fexit: {said or 'none'}")] if not result.unseen else []
 
 
 def hops(ledger: Ledger) -> Table:

@@ -33,6 +33,8 @@ class LabResult:
     counted: dict[str, int] = field(default_factory=dict)
     kernel_drops: tuple[Drop, ...] = ()
     unwatched: str = "the traffic did not begin"
+    verdicts: dict[str, int] = field(default_factory=dict)
+    unseen: str = "the traffic did not begin"
     sent: TrafficReport | None = None
     received: ReceivedReport | SinkReport | None = None
     host_received: int = 0
@@ -78,6 +80,7 @@ class LabResult:
                 "missed": self.counted.get(MISSED, 0),
                 "drops": [drop.to_dict() for drop in self.kernel_drops],
             },
+            "verdicts": {"seen": not self.unseen, "reason": self.unseen, "frames": self.verdicts},
             "forwarder": self.forwarder,
             "traffic": self.sent.to_dict() if self.sent else None,
             "received": self.received.to_dict() if self.received else None,
