@@ -53,10 +53,10 @@ causes, in the order of a packet's way; the first that is borne out is named:
   unknown healthy                    no known cause fits; packets flow
 
 what it does to what it looks at:
-  Nothing but this: the kernel counts redirects and runs of BPF programs for some seconds (about 0.1 us
-  a packet), and the device's program is run on copies of up to 6 packets that were seen, so that its own
-  counters move by some (--no-probe: not). AF_XDP sockets are borrowed from their processes for a moment to
-  be read (pidfd_getfd).
+  Nothing but this: the kernel counts redirects, runs of BPF programs and, where it allows fexit, what the
+  device's program says, for some seconds (about 0.1 us a packet); and that program is run on copies of up
+  to 6 packets that were seen, so that its own counters move by some (--no-probe: not). AF_XDP sockets are
+  borrowed from their processes for a moment to be read (pidfd_getfd).
 
 exit code: 0 healthy, 1 a cause was found, 2 with one line that says what is wrong with the question."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from labs.harness.why.parts import Device, Frame, Link, Map, Socket
@@ -26,6 +27,7 @@ class Evidence:
         maps: XSKMAPs that the device's program uses, and those that hold sockets of the device.
         sockets: all AF_XDP sockets bound to the device or in those maps, and the others of their processes.
         events: what tracepoints told of all devices; None if they were not watched.
+        verdicts: queue → verdict → packets, as fexit saw them; empty where it cannot.
         frames: packets seen on the peer, or on the device.
         since: "in 1.0 s", or "since the device was made".
         live: traffic was watched; else all is over, and what did not move will not move.
@@ -39,6 +41,7 @@ class Evidence:
     maps: tuple[Map, ...] = ()
     sockets: tuple[Socket, ...] = ()
     events: tuple[Event, ...] | None = ()
+    verdicts: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     frames: tuple[Frame, ...] = ()
     since: str = "in 1.0 s"
     live: bool = True
@@ -95,6 +98,23 @@ class Evidence:
             one for one in self.sockets if one in first or pids & {owner.pid for owner in one.info.owners}
         )
 
+    @property
+    def said(self) -> dict[str, int]:
+        """Verdict → packets of all queues, without zeros; empty where fexit saw none."""
+        found: dict[str, int] = {}
+        for queue in self.verdicts.values():
+            for verdict, count in queue.items():
+                if count:
+                    found[verdict] = found.get(verdict, 0) + count
+        return found
+
+    @property
+    def arrivals(self) -> dict[int, int]:
+        """Packets that came to the program, by queue, as the driver or fexit counts them; without zeros."""
+        seen = {queue: sum(said.values()) for queue, said in self.verdicts.items()}
+        by_fexit = {queue: count for queue, count in seen.items() if count}
+        return self.device.of_queues("xdp_packets") or by_fexit
+
     def events_of(self, kind: str) -> tuple[Event, ...]:
         """The events of a kind that packets of the device had."""
         return tuple(
@@ -129,7 +149,7 @@ class Evidence:
     @property
     def arrived(self) -> int:
         """Packets that reached the device, by the best count there is."""
-        counts = [self.device.count("rx_packets"), sum(self.device.of_queues("xdp_packets").values())]
+        counts = [self.device.count("rx_packets"), sum(self.arrivals.values())]
         if self.device.program is not None:
             counts.append(self.device.program.runs or 0)
         return max(*counts, self.redirected)

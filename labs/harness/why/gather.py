@@ -21,6 +21,7 @@ from xdp.pyxdp import kernel
 from xdp.pyxdp.errors import InputError, KernelError
 from xdp.watch import XDP, Watch
 from xdp.watch_events import Event
+from xdp.watch_verdicts import VerdictWatch
 from xdp.xskmap import SocketInfo, programs_of_map
 from xdp.xskmap_model import INDICES
 
@@ -53,10 +54,16 @@ def gather(
     program_before: ProgramFacts | None = None
     events: tuple[Event, ...] | None = None
     packets: list[Packet] = []
+    verdicts: Mapping[int, Mapping[str, int]] = {}
     if seconds is None:
         program = _program(view, target)
     else:
-        with Watch(None, XDP) as watch, counting_runs(), _samplers(view, target) as samplers:
+        with (
+            Watch(None, XDP) as watch,
+            _verdict_watch(view, target) as verdict_watch,
+            counting_runs(),
+            _samplers(view, target) as samplers,
+        ):
             view.refresh()
             before, sockets_before, program_before = (
                 _counters(view, target),
@@ -65,6 +72,7 @@ def gather(
             )
             listen(samplers, seconds)
             events, program = watch.events(), _program(view, target)
+            verdicts = verdict_watch.by_queue() if verdict_watch is not None else {}
             packets = [packet for one in samplers for packet in one.packets]
         view.refresh()
         if view.link(target) is None:
@@ -96,6 +104,7 @@ def gather(
             for info in chosen
         ),
         events=events,
+        verdicts=verdicts,
         frames=tuple(_probed(view, target, device, chosen, packets, probe)),
         since="since it was made" if seconds is None else f"in {seconds:g} s",
         live=seconds is not None,
@@ -258,6 +267,19 @@ def _loaded(maps: set[int], device: Device) -> tuple[ProgramFacts, ...]:
             if kernel.ProgType(info.type) in (kernel.ProgType.XDP, kernel.ProgType.EXT):
                 found.append(ProgramFacts(prog_id, info.name))
     return tuple(found)
+
+
+@contextlib.contextmanager
+def _verdict_watch(view: View, target: Target) -> Iterator[VerdictWatch | None]:
+    """At the exit of the device's program; None where there is none, or nothing can be attached to it."""
+    state = view.link(target)
+    with contextlib.ExitStack() as undo:
+        watch = None
+        if state is not None and state.prog_id:
+            with contextlib.suppress(InputError, KernelError), kernel.prog_by_id(state.prog_id) as fd:
+                made = VerdictWatch(fd, target.netns, target.ifindex, state.queues)
+                watch = undo.enter_context(made)
+        yield watch
 
 
 @contextlib.contextmanager

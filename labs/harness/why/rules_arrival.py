@@ -118,6 +118,9 @@ def _counted(evidence: Evidence) -> list[str]:
             lines.append(
                 "its own counters: " + ", ".join(f"{count:,} {name}" for name, count in classes.items())
             )
+    if evidence.said:
+        said = ", ".join(f"{count:,} XDP_{name.upper()}" for name, count in evidence.said.items())
+        return [*lines, f"its verdicts, as fexit saw them: {said}"]
     dropped = sum(device.of_queues("xdp_drops").values())
     if dropped:
         lines.append(f"{device}: {plural(dropped)} dropped by the program")
@@ -194,7 +197,7 @@ def not_matched(evidence: Evidence) -> Finding | None:
 
 def _other_queues(evidence: Evidence) -> dict[int, int]:
     """Packets per queue, where none of these queues has a socket."""
-    arrivals = evidence.device.of_queues("xdp_packets")
+    arrivals = evidence.arrivals
     served = {one.info.queue for one in evidence.fed_sockets}
     return {} if served & arrivals.keys() else arrivals
 
