@@ -99,6 +99,12 @@ def socket_multi_buffer() -> None:
         _bind(one, xsk.XDP_USE_SG)
 
 
+def atomics() -> None:
+    """Instructions that change a word and give what it was (Linux 5.12)."""
+    with _loaded("try_atomics"):
+        pass
+
+
 def rx_metadata() -> None:
     """Hints of the driver for a received frame: time, hash, VLAN (kfuncs, Linux 6.3)."""
     with Btf() as btf:

@@ -99,6 +99,7 @@ PROBES: dict[str, tuple[str, Callable[[], None]]] = {
     "live_frames": ("`xdplab send`: frames made inside the kernel", tries.live_frames),
     "xdp_frags": ("XDP programs for frames in several buffers", tries.multi_buffer),
     "xsk_frags": ("AF_XDP packets in several frames (XDP_USE_SG)", tries.socket_multi_buffer),
+    "atomics": ("`xdplab sink`: programs that change a word and get what it was", tries.atomics),
     "rx_metadata": ("the driver's hints for a received frame", tries.rx_metadata),
     "tx_metadata": ("AF_XDP time stamps and checksums for sending", tries.tx_metadata),
     "busy_poll": ("sockets that receive while they are asked, without interrupts", tries.busy_poll),

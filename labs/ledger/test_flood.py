@@ -31,6 +31,12 @@ RX_RING = 2048
 TOO_FAST = {"redirect/rx_ring_full", "redirect/no_frame", "sender/device_refused", "tx/refused_by_device"}
 
 
+@pytest.fixture
+def forwarder_spec() -> ForwarderSpec:
+    """On one CPU: the stack behind a veth has a queue for each, and who changes it overtakes itself."""
+    return ForwarderSpec("dut0", action="echo", check_owners=True, cpus=(max(os.sched_getaffinity(0)),))
+
+
 @pytest.mark.requires("live_frames")
 class TestThreeTimes:
     """The forwarder asks Python for each packet, which keeps it slow: the sender goes three times as fast."""

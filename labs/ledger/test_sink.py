@@ -16,7 +16,7 @@ from labs.harness.topology import CHAIN, PAIR, TopologySpec
 from labs.harness.traffic import TrafficPlan, TrafficReport, Vary
 from xdp.pyxdp.errors import InputError
 
-pytestmark = [pytest.mark.lab, pytest.mark.balance]
+pytestmark = [pytest.mark.lab, pytest.mark.balance, pytest.mark.requires("atomics")]
 FRAMES = 10_000  # fewer than the rings have room for: however busy the machine is, none is full
 RATE = 100_000  # a fraction of what the forwarder takes
 LOST_AT_A_RING = {

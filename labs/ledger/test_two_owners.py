@@ -25,6 +25,7 @@ from labs.harness.topology import CHAIN, Topology, TopologySpec
 from labs.harness.traffic import Traffic, TrafficPlan, TrafficReport
 from labs.harness.verdict import frame_reasons
 from xdp.attachment import Attachment
+from xdp.features import feature
 from xdp.program import Program
 from xdp.watch_names import known
 
@@ -111,10 +112,12 @@ def test_a_frame_with_many_owners_is_found_and_named(
     received = replies.drain(range(BURST * BURSTS), deadline_s=0.3, payload=plan.payload)
     made = ledger(BURST * BURSTS, received)
     assert made.unaccounted == 0, "counters alone do not see it"
-    assert received.duplicates > 0
     # Turned round an even number of times the frame is addressed to the DUT again: gen's stack drops it.
     strayed = made.losses.get(f"egress/{known('OTHERHOST')}", 0)
     assert received.lost == received.duplicates + strayed >= STALE - 1
+    if not received.duplicates and not feature("atomics").available:
+        pytest.skip("each frame was shared by an even number, which echo hides from a receiver (Linux 5.10)")
+    assert received.duplicates > 0
     with pytest.raises(AssertionError, match="receiver/duplicate: expected 0, counted"):
         made.check()
     report = forwarder.stop()

@@ -41,6 +41,15 @@ int try_xdp(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
+static __u64 word;
+
+SEC("xdp")
+int try_atomics(struct xdp_md *ctx)
+{
+	(void)ctx;
+	return __sync_fetch_and_or(&word, 1) ? XDP_DROP : XDP_PASS;
+}
+
 SEC("tc")
 int try_tc(struct __sk_buff *skb)
 {
