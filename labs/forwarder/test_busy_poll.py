@@ -13,6 +13,7 @@ from forwarder.busy_poll import SETTINGS
 from forwarder.socket import TX_BUDGET_DEFAULT
 from forwarder.spec import ForwarderSpec
 from labs.harness.forwarder_process import ForwarderProcess
+from labs.harness.pipeline import RESTLESS
 from labs.harness.topology import Topology
 from xdp.features import feature
 from xdp.pyxdp.sysfs import open_sysfs
@@ -72,3 +73,10 @@ def test_killed_forwarder_leaves_no_deferral(
     while deferral() != (0, 0):
         assert time.monotonic() < deadline, deferral()
         time.sleep(0.002)  # between two looks at what another process restores
+
+
+def test_what_moves_while_nothing_comes_keeps_no_account_open(forwarder: ForwarderProcess) -> None:
+    before = forwarder.counters()
+    forwarder.wait_for(lambda: forwarder.counters()["busy_polls"] > before["busy_polls"] + 2, 5, "busy polls")
+    # An account is closed once nothing moves but these.
+    assert {name for name, count in forwarder.counters().items() if count != before[name]} <= set(RESTLESS)

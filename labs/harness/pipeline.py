@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
 XSKMAP = "xsks_map"
 # The forwarder's loop counts these while nothing happens, too.
-RESTLESS = ("syscalls", "iterations", "idle", "poll_calls", "poll_timeouts", "poll_wakeups", "fill_kicks")
+RESTLESS = (
+    "syscalls",
+    "iterations",
+    "idle",
+    "poll_calls",
+    "poll_timeouts",
+    "poll_wakeups",
+    "fill_kicks",
+    "busy_polls",
+)
 LEVELS = ("rx", "tx", "fill", "completion")
 STATISTICS = ("rx_dropped", "rx_ring_full", "rx_fill_ring_empty_descs", "tx_invalid_descs")
 KERNEL = MISSED.partition("_")[0]
