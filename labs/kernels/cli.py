@@ -35,9 +35,10 @@ EPILOG = """\
 exit code: 0 nothing failed, 1 a lab or a guest failed, 2 it could not run
 
 Each lab is a pytest run of its own: what has ended stands in the table whatever
-the time limit, a panic or Ctrl-C does to the rest, which is "cut off" or "not
-reached". In emulation forwarder, ledger, why and logic took 30 minutes a kernel
-on two cores that others used too: plan three hours for five kernels.
+the time limit or a panic does to the rest, which is "cut off" or "not reached".
+After Ctrl-C the table of the kernels before is in the folder of the results.
+In emulation forwarder, ledger, why and logic took 30 minutes a kernel on two
+cores that others used too: plan three hours for five kernels.
 
 A kernel that no package source has is a column that says so. With --object the
 main lab runs with an XDP program of yours (it needs a map xsks_map): whether
