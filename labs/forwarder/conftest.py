@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
 import time
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from labs.harness.patience import patient
 from labs.harness.topology import Topology
 
 ETH_P_ALL = 3  # linux/if_ether.h
@@ -24,6 +27,19 @@ HEADERS = bytes.fromhex(
 )
 
 
+def _sent(raw: socket.socket, frame: bytes) -> None:
+    """Sends a frame, again if it was refused: softirqs that empty a full veth (256 frames) may wait."""
+    deadline = time.monotonic() + patient(5)
+    while True:
+        try:
+            raw.send(frame)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS or time.monotonic() > deadline:
+                raise
+            os.sched_yield()
+
+
 @pytest.fixture
 def send(topology: Topology) -> Iterator[Callable[..., None]]:
     """Sends UDP frames to port 4242 out of gen0, each with its number behind the headers."""
@@ -32,7 +48,7 @@ def send(topology: Topology) -> Iterator[Callable[..., None]]:
 
         def frames(count: int) -> None:
             for number in range(count):
-                raw.send(HEADERS + struct.pack(">I", number) + b"." * 14)
+                _sent(raw, HEADERS + struct.pack(">I", number) + b"." * 14)
 
         yield frames
 
