@@ -207,8 +207,9 @@ def test_ctrl_c_ends_it_at_once_and_the_report_is_honest(pair: Topology) -> None
         received = receiver.drain(report.sent)
     assert report.interrupted
     assert took < 8
-    assert 0 < report.sent < 2500
+    assert report.sent < 2500
     # the frame in hand when the signal came may have gone out uncounted: at most that one
+    assert received.count > 0
     assert report.sent <= received.count <= report.sent + 1
 
 
