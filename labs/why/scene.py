@@ -148,24 +148,26 @@ class Scene:
         namespace = self.topology.namespace_of(device)
         return Target(namespace.inode, namespace.interface_index(device))
 
-    def look(self, device: str = "dut0", want: str = "", seconds: float | None = SECONDS) -> Evidence:
+    def look(
+        self, device: str = "dut0", want: str = "", seconds: float | None = SECONDS, *, fexit: bool = False
+    ) -> Evidence:
         """Gathers evidence while the traffic goes on; again where a busy machine did not let it go on."""
         places = {namespace.inode: role for role, namespace in self.topology.namespaces.items()}
         for _ in range(LOOKS):
             before = self._sent
             with View(places) as view:
-                evidence = gather(view, self.target(device), seconds=seconds, want=want)
+                evidence = gather(view, self.target(device), seconds=seconds, want=want, fexit=fexit)
             if seconds is None or not self._sending or self._sent - before >= ENOUGH:
                 return evidence
         raise AssertionError(f"the scene's sender was not let run in {LOOKS} times {seconds} s")
 
-    def ask(self, device: str = "dut0", want: str = "") -> Finding:
+    def ask(self, device: str = "dut0", want: str = "", *, fexit: bool = False) -> Finding:
         """The cause.
 
         Raises:
             AssertionError: another rule fires, too.
         """
-        evidence = self.look(device, want)
+        evidence = self.look(device, want, fexit=fexit)
         found = diagnose(evidence)
         names = [one.name for one in fired(evidence)]
         assert names == ([] if found.healthy else [found.name]), f"not one cause but {names}\n{evidence}"

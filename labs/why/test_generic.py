@@ -31,14 +31,14 @@ class TestFexit:
         with Scene(TWO_QUEUES) as scene:
             scene.start(faulty, scene.attach(mode="generic"), queue=1)
             scene.frames(OURS)
-            found = scene.ask()
+            found = scene.ask(fexit=True)
             assert found.name == "wrong_queue"
             assert re.search(r"dut0.*: \d+ packets on queue 0$", found.evidence[0])
 
     def test_what_the_program_says_to_packets_is_told(self, scene: Scene, faulty: Path) -> None:
         scene.start(faulty, scene.attach(mode="generic"))
         scene.frames(with_port(OURS, 4243))
-        found = scene.ask()
+        found = scene.ask(fexit=True)
         assert found.name == "not_matched"
         assert re.fullmatch(r"its verdicts, as fexit saw them: \d+ XDP_PASS", found.evidence[-1])
 

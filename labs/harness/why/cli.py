@@ -53,10 +53,10 @@ causes, in the order of a packet's way; the first that is borne out is named:
   unknown healthy                    no known cause fits; packets flow
 
 what it does to what it looks at:
-  Nothing but this: the kernel counts redirects, runs of BPF programs and, where it allows fexit, what the
-  device's program says, for some seconds (about 0.1 us a packet); and that program is run on copies of up
-  to 6 packets that were seen, so that its own counters move by some (--no-probe: not). AF_XDP sockets are
-  borrowed from their processes for a moment to be read (pidfd_getfd).
+  Nothing but this: the kernel counts redirects and runs of BPF programs for some seconds (about 0.1 us
+  a packet), and the device's program is run on copies of up to 6 packets that were seen, so that its own
+  counters move by some (--no-probe: not). AF_XDP sockets are borrowed from their processes for a moment to
+  be read (pidfd_getfd). With --fexit the kernel also patches the program while packets go through it.
 
 exit code: 0 healthy, 1 a cause was found, 2 with one line that says what is wrong with the question."""
 
@@ -128,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-probe", action="store_true", help="do not run the device's program on copies of packets"
     )
+    parser.add_argument(
+        "--fexit",
+        action="store_true",
+        help="count at the program's exit what it says to each packet, where the kernel takes fexit",
+    )
     parser.add_argument("--json", action="store_true", help="for programs, with all that was seen")
     return parser
 
@@ -142,8 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.netns and not args.dev:
         raise InputError("--netns says where the device of --dev is; give --dev too")
-    if args.run is not None and (args.seconds or args.no_probe):
-        raise InputError("a finished run cannot be watched: leave out --seconds and --no-probe")
+    if args.run is not None and (args.seconds or args.no_probe or args.fexit):
+        raise InputError("a finished run cannot be watched: leave out --seconds, --no-probe and --fexit")
     answers = _of_run(args.run, args.want) if args.run is not None else _of_system(args)
     if args.json:
         print(json.dumps({"diagnoses": [one.as_dict() for one in answers]}, indent=2))
@@ -182,7 +187,12 @@ def _of_system(args: argparse.Namespace) -> list[Answer]:
         answers = []
         for target in chosen:
             evidence = gather(
-                view, target, seconds=args.seconds or 1.0, want=args.want, probe=not args.no_probe
+                view,
+                target,
+                seconds=args.seconds or 1.0,
+                want=args.want,
+                probe=not args.no_probe,
+                fexit=args.fexit,
             )
             answers.append(Answer(evidence, diagnose(evidence)))
         return answers

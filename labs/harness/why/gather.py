@@ -29,7 +29,13 @@ PROBES = 6  # different packets that the program is asked about
 
 
 def gather(
-    view: View, target: Target, *, seconds: float | None = 1.0, want: str = "", probe: bool = True
+    view: View,
+    target: Target,
+    *,
+    seconds: float | None = 1.0,
+    want: str = "",
+    probe: bool = True,
+    fexit: bool = False,
 ) -> Evidence:
     """Watches a device for some seconds.
 
@@ -40,6 +46,8 @@ def gather(
             made is taken for what happened (for a lab that has just ended).
         want: the mode in which the program was to be attached.
         probe: ask the device's program about packets that were seen.
+        fexit: count at the exit of the device's program what it says, where the kernel takes that: the kernel
+            patches the program for it while packets go through.
 
     Raises:
         InputError: there is no such device (any more).
@@ -60,7 +68,7 @@ def gather(
     else:
         with (
             Watch(None, XDP) as watch,
-            _verdict_watch(view, target) as verdict_watch,
+            _verdict_watch(view, target) if fexit else contextlib.nullcontext() as verdict_watch,
             counting_runs(),
             _samplers(view, target) as samplers,
         ):
